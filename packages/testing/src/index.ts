@@ -1,1 +1,1 @@
-export {};
+export { manualClock, type ManualClock, type ManualClockOptions } from "./manual-clock.ts";
