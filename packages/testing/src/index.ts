@@ -1,3 +1,4 @@
+export { freePort } from "./free-port.ts";
 export { manualClock, type ManualClock, type ManualClockOptions } from "./manual-clock.ts";
 export {
   scriptedSink,
@@ -8,3 +9,4 @@ export {
 } from "./scripted-sink.ts";
 export { scriptedSource, type ScriptedSource } from "./scripted-source.ts";
 export { seededRandom } from "./seeded-random.ts";
+export { tcpProxy, type TcpProxy, type TcpProxyMode, type TcpProxyOptions } from "./tcp-proxy.ts";
