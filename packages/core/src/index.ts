@@ -1,1 +1,47 @@
-export {};
+// ---- for users
+
+export { type Instance, type InstanceInit, address, createInstance } from "./instance.ts";
+export type { Snapshot } from "./snapshot.ts";
+export type { Abortable, Closable } from "./lifecycle.ts";
+export type { Registry, ServiceQuery } from "./registry.ts";
+export { type Instancer, type InstancerOptions, createInstancer } from "./instancer.ts";
+export { fixedInstancer } from "./fixed-instancer.ts";
+export { type Registrar, createRegistrar } from "./registrar.ts";
+export { type MemoryRegistry, type MemoryRegistryOptions, memoryRegistry } from "./memory-registry.ts";
+export type { Endpoint, EndpointStats } from "./endpoint.ts";
+export { type Endpointer, type EndpointerOptions, type Factory, createEndpointer } from "./endpointer.ts";
+export { fixedEndpointer } from "./fixed-endpointer.ts";
+export type { Outcome, PickRequest, PickResult } from "./pick.ts";
+export { type Balancer, createBalancer } from "./balancer.ts";
+export { roundRobin } from "./policies/round-robin.ts";
+export { random } from "./policies/random.ts";
+export { type Attempt, type Call, type CallOptions, type RetryOptions, retry } from "./retry.ts";
+export { type RetryBudget, type RetryBudgetOptions, retryBudget } from "./retry-budget.ts";
+export { type Client, type ClientOptions, createClient } from "./client.ts";
+export {
+  ClosedError,
+  type DiscoveryErrorCode,
+  InvalidOptionError,
+  NoEndpointsError,
+  RetryError,
+  type RetryReason,
+  TimeoutError,
+  isDiscoveryError,
+} from "./errors.ts";
+export { type Channel, type InstanceMessage, channels } from "./channels.ts";
+
+// ---- for authors of policies and backends
+
+export { type Env, resolveEnv, sleep, systemEnv } from "./env.ts";
+export { type Cache, createCache } from "./cache.ts";
+export { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./policy.ts";
+export type { Source } from "./source.ts";
+export type { Registration, Sink } from "./sink.ts";
+export { type NormalizedQuery, type RegistryParts, createRegistry } from "./create-registry.ts";
+export { type Backoff, fullJitter } from "./backoff.ts";
+export { type Bounds, type Scope, bounded } from "./bounded.ts";
+export { untilAborted } from "./abort.ts";
+export { closable } from "./lifecycle.ts";
+export { type Check, checkOptions, is, required } from "./options.ts";
+export { CLIENT_CHECKS } from "./client.ts";
+export { messageOf } from "./errors.ts";

@@ -1,0 +1,22 @@
+import type { Env } from "./env.ts";
+
+/** The delay before the next try, after the attempt with this number (from 1), in milliseconds. */
+export type Backoff = (attempt: number) => number;
+
+/**
+ * Exponential back-off with full jitter: uniform in [0, min(cap, base · 2^(attempt-1))). Of the usual forms it makes
+ * the fewest calls and finishes soonest when many clients fail at the same moment.
+ *
+ * Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ */
+export function fullJitter(env: Env, options: { readonly baseMs: number; readonly capMs: number }): Backoff {
+  const { baseMs, capMs } = options;
+  // 2^30 is beyond any cap, and far from Infinity.
+  return (attempt) => env.random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt - 1, 30));
+}
+
+/**
+ * How long a watch or a registration waits before it is tried again. The cap keeps the promise that what returns is
+ * found again within three seconds; full jitter makes the mean of an ill registry's load one request a second.
+ */
+export const RECONNECT = { baseMs: 500, capMs: 2_000 } as const;

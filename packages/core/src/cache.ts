@@ -1,0 +1,95 @@
+import { channels } from "./channels.ts";
+import { type Env, resolveEnv } from "./env.ts";
+import { type Instance, address, createInstance, sameInstance } from "./instance.ts";
+import { checkOptions, is } from "./options.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+/** Holds what is known of one service and tells who wants to know that it changed. */
+export interface Cache {
+  readonly snapshot: Snapshot;
+  /**
+   * Calls `onChange` after each change, synchronously and in the order of subscription; the listener reads `snapshot`.
+   * One that throws disturbs nobody: the error goes to `channels.listenerError`. Returns the function that unsubscribes.
+   */
+  subscribe(onChange: () => void): () => void;
+  /** Takes a complete set: the state is `live`. The array is not changed; duplicate ids collapse (the first wins). */
+  update(instances: readonly Instance[]): void;
+  /** Notes that the registry cannot be read: `stale` with the last good set, or `pending` with an error. */
+  fail(error: unknown): void;
+}
+
+/** Makes an empty, pending {@link Cache}. It holds no timer and need not be closed. */
+export function createCache(options: { env?: Partial<Env> | undefined } = {}): Cache {
+  checkOptions("", options, { env: is.env });
+  const env = resolveEnv(options.env);
+  const listeners = new Set<{ readonly onChange: () => void }>();
+  let snapshot: Snapshot = Object.freeze({ state: "pending", revision: 0, instances: NONE });
+
+  const publish = (next: Snapshot): void => {
+    snapshot = Object.freeze(next);
+    for (const listener of [...listeners]) {
+      // It may have been unsubscribed by one that ran before it.
+      if (!listeners.has(listener)) continue;
+      try {
+        listener.onChange();
+      } catch (error) {
+        channels.listenerError.publish({ error });
+      }
+    }
+  };
+
+  return {
+    get snapshot() {
+      return snapshot;
+    },
+    subscribe(onChange) {
+      const listener = { onChange };
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    update(given) {
+      const instances = nextSet(given, snapshot.instances);
+      if (snapshot.state === "live" && instances === snapshot.instances) return;
+      publish({ state: "live", revision: snapshot.revision + 1, instances });
+    },
+    fail(error) {
+      const { instances, revision } = snapshot;
+      if (snapshot.state === "live") {
+        publish({ state: "stale", revision: revision + 1, instances, error, staleSinceMs: env.now() });
+      } else if (snapshot.state === "pending" && !("error" in snapshot)) {
+        publish({ state: "pending", revision: revision + 1, instances, error });
+      }
+    },
+  };
+}
+
+const NONE: readonly Instance[] = Object.freeze([]);
+
+/** The given set in its canonical form; the very array (and the very instances) of before where they say the same. */
+function nextSet(given: readonly Instance[], before: readonly Instance[]): readonly Instance[] {
+  const known = new Map(before.map((instance) => [instance.id, instance]));
+  const byId = new Map<string, Instance>();
+  for (const instance of given) {
+    if (byId.has(instance.id)) continue;
+    const old = known.get(instance.id);
+    byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : frozen(instance));
+  }
+  const next = [...byId.values()].sort(inOrder);
+  const same = next.length === before.length && next.every((instance, index) => instance === before[index]);
+  return same ? before : Object.freeze(next);
+}
+
+/** An instance that nobody can change any more: itself, or a copy if its maker kept it open. */
+function frozen(instance: Instance): Instance {
+  const closed = Object.isFrozen(instance) && Object.isFrozen(instance.tags) && Object.isFrozen(instance.metadata);
+  return closed ? instance : createInstance(instance);
+}
+
+/** By address, then id, each by code units: the same everywhere, whatever the locale. */
+function inOrder(a: Instance, b: Instance): number {
+  return byCodeUnits(address(a), address(b)) || byCodeUnits(a.id, b.id);
+}
+
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

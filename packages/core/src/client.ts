@@ -1,0 +1,71 @@
+import { createBalancer } from "./balancer.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { ENDPOINTER_CHECKS, type EndpointerOptions, type Factory, createEndpointer } from "./endpointer.ts";
+import { ClosedError } from "./errors.ts";
+import type { Instancer } from "./instancer.ts";
+import { type Abortable, type Closable, closable } from "./lifecycle.ts";
+import { checkOptions, is, required } from "./options.ts";
+import type { Policy } from "./policy.ts";
+import { type Call, RETRY_CHECKS, type RetryOptions, retry } from "./retry.ts";
+
+/** What an application calls: a service, however many instances it has. */
+export interface Client<C> extends Closable {
+  readonly call: Call<C>;
+  readonly endpoints: readonly Endpoint<C>[];
+  /** Its endpointer's. `call` waits by itself; this is for those who want to know before they start. */
+  ready(options?: Abortable): Promise<void>;
+  /** Lets the running calls end (`drainMs`), closes all endpoints' clients. The instancer stays open. */
+  close(): Promise<void>;
+}
+
+/** What {@link createClient} needs and can be told. */
+export interface ClientOptions<C> extends EndpointerOptions<C> {
+  /** Stays its maker's: the client subscribes to it, and leaves it when closed. */
+  readonly instancer: Instancer;
+  readonly factory: Factory<C>;
+  /** Default: {@link defaultPolicy}. */
+  readonly policy?: Policy | undefined;
+  /** `false`: one attempt, still with the deadline, and still a `RetryError` when it fails. */
+  readonly retry?: RetryOptions | false | undefined;
+}
+
+/** The options of a client that is made for one kind of connection, for whoever takes them along with its own. */
+export const CLIENT_CHECKS = {
+  ...ENDPOINTER_CHECKS,
+  instancer: required(is.object),
+  policy: is.policy,
+  retry: (value: unknown, path: string): void => {
+    if (value !== false) checkOptions(path, value, RETRY_CHECKS);
+  },
+};
+
+/**
+ * Makes a {@link Client}: an endpointer, a balancer and retry, wired. Starts to discover at once. The caller closes it.
+ *
+ * @throws InvalidOptionError
+ */
+export function createClient<C>(options: ClientOptions<C>): Client<C> {
+  checkOptions("", options, { ...CLIENT_CHECKS, factory: required(is.function) });
+  const { instancer, factory, policy, retry: retryOptions = {}, staleAfterMs, drainMs, close, env } = options;
+  const endpointer = createEndpointer(instancer, factory, { staleAfterMs, drainMs, close, env });
+  const balancer = createBalancer(endpointer, policy, { env });
+  const call = retry(
+    balancer,
+    retryOptions === false ? { maxAttempts: 1, budget: false, env } : { ...retryOptions, env: retryOptions.env ?? env },
+  );
+  let closed = false;
+  return {
+    call: async (fn, callOptions) => {
+      if (closed) throw new ClosedError(`the client of service "${instancer.service}"`);
+      return call(fn, callOptions);
+    },
+    get endpoints() {
+      return endpointer.endpoints;
+    },
+    ready: (readyOptions) => endpointer.ready(readyOptions),
+    ...closable(() => {
+      closed = true;
+      return endpointer.close();
+    }),
+  };
+}

@@ -1,0 +1,142 @@
+import type { Env } from "./env.ts";
+import { ClosedError } from "./errors.ts";
+import { type Instance, createInstance } from "./instance.ts";
+import { type Instancer, createInstancer } from "./instancer.ts";
+import { closable } from "./lifecycle.ts";
+import { checkOptions, is, required } from "./options.ts";
+import { type Registrar, createRegistrar } from "./registrar.ts";
+import type { Registry, ServiceQuery } from "./registry.ts";
+import type { Sink } from "./sink.ts";
+import type { Source } from "./source.ts";
+
+/** A {@link ServiceQuery} with its defaults filled in, its tags sorted and each there once. */
+export interface NormalizedQuery {
+  readonly service: string;
+  readonly tags: readonly string[];
+  readonly passingOnly: boolean;
+}
+
+/** What a backend brings to become a {@link Registry}. */
+export interface RegistryParts {
+  /** For messages: `consul`. */
+  readonly name: string;
+  /** The read half for one query; called once for all instancers that ask the same. */
+  readonly source: (query: NormalizedQuery) => Source;
+  /** The write half for one instance. */
+  readonly sink: (instance: Instance) => Sink;
+  /** Closes the connection; called once, after all instancers and registrars have been closed. */
+  readonly close?: (() => Promise<void>) | undefined;
+  readonly env?: Partial<Env> | undefined;
+}
+
+/**
+ * Makes a {@link Registry} from a backend's two halves: shares one watch among all instancers of the same query, and
+ * closes whatever was made from it. This is the only place where backends meet the rest of Rollcall.
+ */
+export function createRegistry(parts: RegistryParts): Registry {
+  const { name, env } = parts;
+  const shared = new Map<string, SharedInstancer>();
+  const registrars = new Set<Registrar>();
+  let closed = false;
+
+  const refuseIfClosed = (): void => {
+    if (closed) throw new ClosedError(`the registry "${name}"`);
+  };
+
+  return {
+    name,
+    instancer(given) {
+      refuseIfClosed();
+      const query = normalize(given);
+      const key = JSON.stringify([query.service, query.passingOnly, ...query.tags]);
+      let instancer = shared.get(key);
+      if (instancer === undefined) {
+        instancer = new SharedInstancer(createInstancer(query.service, parts.source(query), { env }), () => {
+          shared.delete(key);
+        });
+        shared.set(key, instancer);
+      }
+      return instancer.handle();
+    },
+    registrar(init) {
+      refuseIfClosed();
+      const instance = createInstance(init);
+      const registrar = createRegistrar(instance, parts.sink(instance), { env });
+      registrars.add(registrar);
+      return {
+        instance,
+        get registered() {
+          return registrar.registered;
+        },
+        register: (options) => registrar.register(options),
+        deregister: (options) => registrar.deregister(options),
+        ...closable(() => registrar.close().finally(() => registrars.delete(registrar))),
+      };
+    },
+    ...closable(async () => {
+      closed = true;
+      await Promise.all([...shared.values(), ...registrars].map((each) => each.close()));
+      await parts.close?.();
+    }),
+  };
+}
+
+/** One instancer behind many handles; it ends with the last of them. */
+class SharedInstancer {
+  readonly #inner: Instancer;
+  readonly #onUnused: () => void;
+  #handles = 0;
+
+  constructor(inner: Instancer, onUnused: () => void) {
+    this.#inner = inner;
+    this.#onUnused = onUnused;
+  }
+
+  handle(): Instancer {
+    const inner = this.#inner;
+    const subscriptions = new Set<() => void>();
+    let closed = false;
+    this.#handles++;
+    return {
+      service: inner.service,
+      get snapshot() {
+        return inner.snapshot;
+      },
+      subscribe(onChange) {
+        if (closed) throw new ClosedError(`the instancer of service "${inner.service}"`);
+        const unsubscribe = inner.subscribe(onChange);
+        const leave = (): void => {
+          subscriptions.delete(leave);
+          unsubscribe();
+        };
+        subscriptions.add(leave);
+        return leave;
+      },
+      ...closable(async () => {
+        closed = true;
+        for (const leave of subscriptions) leave();
+        if (--this.#handles > 0) return;
+        this.#onUnused();
+        await inner.close();
+      }),
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
+}
+
+function normalize(given: ServiceQuery | string): NormalizedQuery {
+  const query: ServiceQuery = typeof given === "string" ? { service: given } : given;
+  checkOptions("", query, {
+    service: required(is.nonEmptyString),
+    tags: is.strings,
+    passingOnly: is.boolean,
+  });
+  return {
+    service: query.service,
+    tags: [...new Set(query.tags)].sort(),
+    passingOnly: query.passingOnly ?? true,
+  };
+}

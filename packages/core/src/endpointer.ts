@@ -1,0 +1,311 @@
+import { untilAborted } from "./abort.ts";
+import { type Backoff, RECONNECT, fullJitter } from "./backoff.ts";
+import { channels } from "./channels.ts";
+import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
+import { type Env, resolveEnv } from "./env.ts";
+import { ClosedError } from "./errors.ts";
+import { type Instance, address } from "./instance.ts";
+import type { Instancer } from "./instancer.ts";
+import { type Abortable, type Closable, closable } from "./lifecycle.ts";
+import { checkOptions, is, required } from "./options.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+/** Makes the client for one instance; there is one factory per service. May be asynchronous, may throw. */
+export type Factory<C> = (instance: Instance) => C | Promise<C>;
+
+/** What {@link createEndpointer} can be told. */
+export interface EndpointerOptions<C> {
+  /** How long a stale set is used. At that age it becomes empty and its clients are closed. Default: for ever. */
+  readonly staleAfterMs?: number | undefined;
+  /** How long a removed endpoint may finish its calls before its client is closed. Default 30 s; 0 for at once. */
+  readonly drainMs?: number | undefined;
+  /** Closes a client; called exactly once for each client that was made. What it throws is reported, not thrown. */
+  readonly close?: ((client: C, instance: Instance) => void | Promise<void>) | undefined;
+  readonly env?: Partial<Env> | undefined;
+}
+
+/** The changing set of endpoints of one service. */
+export interface Endpointer<C> extends Closable {
+  readonly service: string;
+  /** What is known of the service: the instancer's. */
+  readonly snapshot: Snapshot;
+  /** Frozen; a new array whenever a member or its facts changed, the same one otherwise. In the snapshot's order. */
+  readonly endpoints: readonly Endpoint<C>[];
+  /**
+   * Resolves when the service is known and the first clients have been made (or have failed); a service that is known
+   * to have no instances is ready. Rejects with `ClosedError` when closed, with `signal.reason` when aborted.
+   */
+  ready(options?: Abortable): Promise<void>;
+}
+
+/** The options that have to do with endpoints, for whoever takes them along with its own. */
+export const ENDPOINTER_CHECKS = {
+  staleAfterMs: is.durationMs,
+  drainMs: is.durationMs,
+  close: is.function,
+  env: is.env,
+};
+
+/**
+ * Makes an {@link Endpointer}: one client per instance, made by `factory` when the instance appears, kept as long as it
+ * stays at its address, drained and closed when it leaves. Subscribes to the instancer at once, and leaves it when
+ * closed; it does not close it. A factory that fails is tried again with a jittered back-off. The caller closes it.
+ */
+export function createEndpointer<C>(
+  instancer: Instancer,
+  factory: Factory<C>,
+  options: EndpointerOptions<C> = {},
+): Endpointer<C> {
+  checkOptions("", { instancer, factory }, { instancer: required(is.object), factory: required(is.function) });
+  checkOptions("", options, ENDPOINTER_CHECKS);
+  return new InstancerEndpointer(instancer, factory, options);
+}
+
+/** An instance of the present set, and how far its client is. */
+interface Member<C> {
+  instance: Instance;
+  endpoint?: LiveEndpoint<C>;
+  /** The factory has answered at least once. */
+  settled: boolean;
+  failures: number;
+  cancelRetry?: () => void;
+}
+
+class InstancerEndpointer<C> implements Endpointer<C> {
+  readonly #closing = closable(() => this.#end());
+  readonly #instancer: Instancer;
+  readonly #factory: Factory<C>;
+  readonly #close: EndpointerOptions<C>["close"];
+  readonly #staleAfterMs: number;
+  readonly #drainMs: number;
+  readonly #env: Env;
+  readonly #backoff: Backoff;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #drains = new Set<Drain>();
+  /** The present set, by id, in the snapshot's order. */
+  #members = new Map<string, Member<C>>();
+  #endpoints: readonly LiveEndpoint<C>[] = Object.freeze([]);
+  #cancelExpiry: (() => void) | undefined;
+  #closed = false;
+  readonly #unsubscribe: () => void;
+
+  constructor(instancer: Instancer, factory: Factory<C>, options: EndpointerOptions<C>) {
+    this.#instancer = instancer;
+    this.#factory = factory;
+    this.#close = options.close;
+    this.#staleAfterMs = options.staleAfterMs ?? Infinity;
+    this.#drainMs = options.drainMs ?? 30_000;
+    this.#env = resolveEnv(options.env);
+    this.#backoff = fullJitter(this.#env, RECONNECT);
+    this.#ready.promise.catch(() => undefined); // only who asks for it hears that it was closed before
+    this.#unsubscribe = instancer.subscribe(() => this.#update());
+    this.#update();
+  }
+
+  get service(): string {
+    return this.#instancer.service;
+  }
+
+  get snapshot(): Snapshot {
+    return this.#instancer.snapshot;
+  }
+
+  get endpoints(): readonly Endpoint<C>[] {
+    return this.#endpoints;
+  }
+
+  async ready({ signal }: Abortable = {}): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#closed) throw this.#closedError();
+    await untilAborted(this.#ready.promise, signal);
+  }
+
+  close(): Promise<void> {
+    return this.#closing.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Follows the snapshot. */
+  #update(): void {
+    const { snapshot } = this;
+    this.#cancelExpiry?.();
+    this.#cancelExpiry = undefined;
+    if (snapshot.state === "pending") return;
+    if (snapshot.state === "stale" && this.#staleAfterMs < Infinity) {
+      const leftMs = snapshot.staleSinceMs + this.#staleAfterMs - this.#env.now();
+      if (leftMs <= 0) return this.#take([]);
+      this.#cancelExpiry = this.#env.after(leftMs, () => this.#update());
+    }
+    this.#take(snapshot.instances);
+  }
+
+  /** Makes these instances the present set: keeps, makes and retires. */
+  #take(instances: readonly Instance[]): void {
+    const before = this.#members;
+    this.#members = new Map();
+    const added: Member<C>[] = [];
+    for (const instance of instances) {
+      const known = before.get(instance.id);
+      if (known !== undefined && address(known.instance) === address(instance)) {
+        before.delete(instance.id);
+        known.instance = instance;
+        this.#members.set(instance.id, known);
+      } else {
+        const member: Member<C> = { instance, settled: false, failures: 0 };
+        this.#members.set(instance.id, member);
+        added.push(member);
+      }
+    }
+    for (const member of added) this.#make(member);
+    this.#publish();
+    for (const member of before.values()) this.#retire(member);
+  }
+
+  /** Asks the factory for the member's client; publishes by itself only if the answer comes later. */
+  #make(member: Member<C>): void {
+    // A factory called just before may have changed the set under our feet.
+    if (this.#members.get(member.instance.id) !== member) return;
+    let made: C | Promise<C>;
+    try {
+      made = this.#factory(member.instance);
+    } catch (error) {
+      this.#makeLater(member, error);
+      return;
+    }
+    if (!isPromise(made)) {
+      this.#arrive(member, made);
+      return;
+    }
+    made.then(
+      (client) => {
+        this.#arrive(member, client);
+        this.#publish();
+      },
+      (error: unknown) => {
+        this.#makeLater(member, error);
+        this.#publish();
+      },
+    );
+  }
+
+  #arrive(member: Member<C>, client: C): void {
+    member.settled = true;
+    member.failures = 0;
+    if (this.#members.get(member.instance.id) === member) {
+      member.endpoint = new LiveEndpoint(member.instance, client);
+    } else {
+      // It came too late: the instance has left, or all is closed.
+      this.#drain(new LiveEndpoint(member.instance, client));
+    }
+  }
+
+  #makeLater(member: Member<C>, error: unknown): void {
+    member.settled = true;
+    const retryInMs = this.#backoff(++member.failures);
+    const { instance } = member;
+    channels.factoryFailed.publish({ service: this.service, instance, error, retryInMs });
+    if (this.#members.get(instance.id) !== member) return;
+    member.cancelRetry = this.#env.after(retryInMs, () => {
+      this.#make(member);
+      this.#publish();
+    });
+  }
+
+  /** Shows what has changed, if anything has, and whether the first clients are there. */
+  #publish(): void {
+    const { service } = this;
+    const members = [...this.#members.values()];
+    const next: LiveEndpoint<C>[] = [];
+    let changed = false;
+    for (const { endpoint, instance } of members) {
+      if (endpoint === undefined) continue;
+      if (endpoint.instance !== instance) {
+        endpoint.instance = instance;
+        changed = true;
+      }
+      if (endpoint !== this.#endpoints[next.length]) changed = true;
+      next.push(endpoint);
+    }
+    if (changed || next.length !== this.#endpoints.length) {
+      const before = new Set(this.#endpoints);
+      this.#endpoints = Object.freeze(next);
+      for (const endpoint of next) {
+        if (!before.has(endpoint)) channels.endpointAdded.publish({ service, instance: endpoint.instance });
+      }
+    }
+    if (this.snapshot.state !== "pending" && members.every((member) => member.settled)) this.#ready.resolve();
+  }
+
+  #retire(member: Member<C>): void {
+    member.cancelRetry?.();
+    if (member.endpoint === undefined) return;
+    channels.endpointRemoved.publish({ service: this.service, instance: member.instance });
+    this.#drain(member.endpoint);
+  }
+
+  /** Closes the endpoint's client when its last call has ended, or its time is over. */
+  #drain(endpoint: LiveEndpoint<C>): void {
+    const drained = Promise.withResolvers<void>();
+    const deadline = this.#env.now() + this.#drainMs;
+    let cancel: (() => void) | undefined;
+    const end = (): void => {
+      if (endpoint.onIdle === undefined) return;
+      endpoint.onIdle = undefined;
+      cancel?.();
+      void this.#closeClient(endpoint).then(() => {
+        this.#drains.delete(drain);
+        drained.resolve();
+      });
+    };
+    const arm = (keepAlive: boolean): void => {
+      if (this.#drainMs === Infinity || endpoint.onIdle === undefined) return;
+      cancel?.();
+      cancel = this.#env.after(Math.max(0, deadline - this.#env.now()), end, { keepAlive });
+    };
+    const drain: Drain = { ended: drained.promise, await: () => arm(true) };
+    this.#drains.add(drain);
+    endpoint.onIdle = end;
+    if (endpoint.stats.inFlight === 0 || this.#drainMs === 0) end();
+    else arm(this.#closed);
+  }
+
+  async #closeClient(endpoint: LiveEndpoint<C>): Promise<void> {
+    const { service } = this;
+    const { client, instance } = endpoint;
+    try {
+      await this.#close?.(client, instance);
+      channels.endpointClosed.publish({ service, instance });
+    } catch (error) {
+      channels.closeFailed.publish({ service, instance, error });
+    }
+  }
+
+  async #end(): Promise<void> {
+    this.#closed = true;
+    this.#cancelExpiry?.();
+    this.#unsubscribe();
+    this.#ready.reject(this.#closedError());
+    // What drains already, drains on; but now somebody waits for it.
+    for (const drain of this.#drains) drain.await();
+    this.#take([]);
+    await Promise.all([...this.#drains].map((drain) => drain.ended));
+  }
+
+  #closedError(): ClosedError {
+    return new ClosedError(`the endpointer of service "${this.service}"`);
+  }
+}
+
+/** A removed endpoint on its way out. */
+interface Drain {
+  readonly ended: Promise<void>;
+  /** From now on somebody waits for it: its timer keeps the process alive. */
+  await(): void;
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return value instanceof Promise || (typeof value === "object" && value !== null && "then" in value);
+}

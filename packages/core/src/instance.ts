@@ -1,0 +1,111 @@
+import { InvalidOptionError } from "./errors.ts";
+import { checkOptions, is, required } from "./options.ts";
+
+/** What a registry says about one running copy of a service. Frozen, all the way down. */
+export interface Instance {
+  /** Unique within its service, and stable across updates: statistics and clients are kept by it. */
+  readonly id: string;
+  readonly service: string;
+  /** A name or an IP address; IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Relative share of the traffic. 0 means "drain": known, but never picked. */
+  readonly weight: number;
+  readonly zone?: string;
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** What is needed to describe an instance; the rest has defaults. */
+export interface InstanceInit {
+  readonly service: string;
+  readonly host: string;
+  readonly port: number;
+  /** Default: `${service}-${host}-${port}`, so that a restarted copy takes its own place again. */
+  readonly id?: string | undefined;
+  /** Default 1. */
+  readonly weight?: number | undefined;
+  readonly zone?: string | undefined;
+  readonly tags?: readonly string[] | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * Makes an {@link Instance}: validates, fills in the defaults, copies and freezes. The input is not changed.
+ *
+ * @throws InvalidOptionError (`path`, `expected`, `got`) for an empty service, host or id, a host that is no host (a
+ * URL, say), a port outside 1…65535, a weight that is negative or not finite, or metadata that are not strings.
+ */
+export function createInstance(init: InstanceInit): Instance {
+  checkOptions("", init, INSTANCE_CHECKS);
+  const host = init.host.startsWith("[") ? init.host.slice(1, -1) : init.host;
+  return Object.freeze({
+    id: init.id ?? `${init.service}-${host}-${init.port}`,
+    service: init.service,
+    host,
+    port: init.port,
+    weight: init.weight ?? 1,
+    ...(init.zone === undefined ? {} : { zone: init.zone }),
+    tags: Object.freeze([...(init.tags ?? [])]),
+    metadata: Object.freeze({ ...init.metadata }),
+  });
+}
+
+/** `host:port`, with IPv6 hosts in brackets. */
+export function address(instance: { readonly host: string; readonly port: number }): string {
+  return instance.host.includes(":") ? `[${instance.host}]:${instance.port}` : `${instance.host}:${instance.port}`;
+}
+
+/** Whether two instances say the same, field by field. */
+export function sameInstance(a: Instance, b: Instance): boolean {
+  return (
+    a === b ||
+    (a.id === b.id &&
+      a.service === b.service &&
+      a.host === b.host &&
+      a.port === b.port &&
+      a.weight === b.weight &&
+      a.zone === b.zone &&
+      a.tags.length === b.tags.length &&
+      a.tags.every((tag, index) => tag === b.tags[index]) &&
+      sameRecord(a.metadata, b.metadata))
+  );
+}
+
+function sameRecord(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
+}
+
+/** A host as it stands in an authority: no scheme, path, user or white space; brackets only around a whole address. */
+const HOST = /^(?:[^\s/\\@?#[\]]+|\[[0-9a-fA-F:.%\w]+\])$/;
+
+const INSTANCE_CHECKS = {
+  service: required(is.nonEmptyString),
+  host: required((value, path) => {
+    if (typeof value !== "string" || !HOST.test(value)) {
+      throw new InvalidOptionError(path, "a host name or an IP address", value);
+    }
+    // "name:80" is a host with its port; only IPv6 addresses have colons, and they have at least two.
+    if (!value.startsWith("[") && value.split(":").length === 2) {
+      throw new InvalidOptionError(path, "a host without a port", value);
+    }
+  }),
+  port: required(is.port),
+  id: is.nonEmptyString,
+  weight: (value: unknown, path: string) => {
+    if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+      throw new InvalidOptionError(path, "a finite number >= 0", value);
+    }
+  },
+  zone: is.string,
+  tags: is.strings,
+  metadata: (value: unknown, path: string) => {
+    is.object(value, path);
+    for (const [key, entry] of Object.entries(value as object)) {
+      // An own key of this name is harmless here, but not to whoever copies the record by assignment.
+      if (key === "__proto__") throw new InvalidOptionError(`${path}.${key}`, "another key than __proto__", entry);
+      if (typeof entry !== "string") throw new InvalidOptionError(`${path}.${key}`, "a string", entry);
+    }
+  },
+};

@@ -1,0 +1,20 @@
+import type { Endpoint } from "./endpoint.ts";
+
+/** How a pick ended. `cancelled`: the caller left; the slot is released and nothing is learnt. */
+export type Outcome =
+  { readonly kind: "success" } | { readonly kind: "failure"; readonly error: unknown } | { readonly kind: "cancelled" };
+
+/** What a pick may depend on. */
+export interface PickRequest {
+  /** What hashing policies hash: the same key goes to the same endpoint. */
+  readonly key?: string | undefined;
+  /** Endpoints not to pick while there is another one. */
+  readonly avoid?: ReadonlySet<Endpoint> | undefined;
+}
+
+/** A lease on an endpoint: its slot is taken (`inFlight`) until `done`. */
+export interface PickResult<C> extends Disposable {
+  readonly endpoint: Endpoint<C>;
+  /** Ends the pick; only the first call counts. Disposing without it means `cancelled`. */
+  done(outcome: Outcome): void;
+}

@@ -1,0 +1,269 @@
+import { fullJitter } from "./backoff.ts";
+import type { Balancer } from "./balancer.ts";
+import { type Scope, bounded } from "./bounded.ts";
+import { channels } from "./channels.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { type Env, resolveEnv, sleep } from "./env.ts";
+import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
+import { address } from "./instance.ts";
+import type { Abortable } from "./lifecycle.ts";
+import { checkOptions, is, required } from "./options.ts";
+import type { Outcome, PickRequest, PickResult } from "./pick.ts";
+import { type RetryBudget, retryBudget } from "./retry-budget.ts";
+
+/** What a called function is told about its attempt. */
+export interface Attempt {
+  /** Aborts when the attempt is over from outside: its time, the call's time, or the caller. Made when asked for. */
+  readonly signal: AbortSignal;
+  /** 1 for the first attempt of the call. */
+  readonly number: number;
+  readonly endpoint: Endpoint;
+  /**
+   * Keeps the endpoint's slot after the function has returned, until the returned function is called: for an answer
+   * whose body is still coming. If the attempt fails after all, that counts and the returned function does nothing.
+   */
+  hold(): (outcome: Outcome) => void;
+}
+
+/** What one call can be told. */
+export interface CallOptions extends Abortable, PickRequest {
+  /** Replaces the client's `retryable` for this call. */
+  readonly retryable?: ((error: unknown, attempt: number) => boolean) | undefined;
+  /** Replaces the client's `timeoutMs` for this call. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Calls a function with the client of a picked endpoint, again and again if need be.
+ *
+ * @throws RetryError when it gave up: `errors` and `reason` say why. The caller's own abort rejects with `signal.reason`
+ * and a closed client with `ClosedError`, both unwrapped.
+ */
+export type Call<C> = <T>(fn: (client: C, attempt: Attempt) => T | PromiseLike<T>, options?: CallOptions) => Promise<T>;
+
+/** What {@link retry} can be told. */
+export interface RetryOptions {
+  /** All attempts, the first one included. Default 3; below 1 means 1. */
+  readonly maxAttempts?: number | undefined;
+  /** Bounds the whole call: waiting, attempts and back-off. Default 10 s. */
+  readonly timeoutMs?: number | undefined;
+  /** Bounds each attempt. Default: only by `timeoutMs`. */
+  readonly attemptTimeoutMs?: number | undefined;
+  /** Bounds what retries add to the load. Default: 20 % of the calls + 10 per second, at least 3; `false` for no bound. */
+  readonly budget?: RetryBudget | false | undefined;
+  /** The delay in ms after this attempt (from 1) failed with this error. Default: full jitter, 25 ms base, 1 s cap. */
+  readonly backoff?: ((attempt: number, error: unknown) => number) | undefined;
+  /** Whether to try again after this error of this attempt (from 1). Default: always. */
+  readonly retryable?: ((error: unknown, attempt: number) => boolean) | undefined;
+  readonly env?: Partial<Env> | undefined;
+}
+
+export const RETRY_CHECKS = {
+  maxAttempts: is.number(-Infinity),
+  timeoutMs: is.durationMs,
+  attemptTimeoutMs: is.durationMs,
+  budget: is.budget,
+  backoff: is.function,
+  retryable: is.function,
+  env: is.env,
+};
+
+/**
+ * Makes a {@link Call} over a balancer: picks, calls, and on failure picks another endpoint after a back-off, within a
+ * deadline and a budget. Knows nothing of policies: it tells the balancer which endpoints this call has tried already.
+ * Nothing to close.
+ */
+export function retry<C>(balancer: Balancer<C>, options: RetryOptions = {}): Call<C> {
+  checkOptions("", { balancer }, { balancer: required(is.object) });
+  checkOptions("", options, RETRY_CHECKS);
+  const rules = new RetryRules(options);
+  return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);
+}
+
+/** The options with their defaults; shared by all calls. */
+class RetryRules {
+  readonly env: Env;
+  readonly maxAttempts: number;
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number;
+  readonly budget: RetryBudget | undefined;
+  readonly backoff: (attempt: number, error: unknown) => number;
+  readonly retryable: (error: unknown, attempt: number) => boolean;
+
+  constructor(options: RetryOptions) {
+    this.env = resolveEnv(options.env);
+    this.maxAttempts = Math.max(1, options.maxAttempts ?? 3);
+    this.timeoutMs = options.timeoutMs ?? 10_000;
+    this.attemptTimeoutMs = options.attemptTimeoutMs ?? Infinity;
+    this.budget = options.budget === false ? undefined : (options.budget ?? retryBudget({ env: this.env }));
+    this.backoff = options.backoff ?? fullJitter(this.env, { baseMs: 25, capMs: 1_000 });
+    this.retryable = options.retryable ?? (() => true);
+  }
+}
+
+/** One call on its way through its attempts. */
+class RetriedCall<C> {
+  readonly #balancer: Balancer<C>;
+  readonly #rules: RetryRules;
+  readonly #options: CallOptions;
+  readonly #timeoutMs: number;
+  readonly #deadline: number;
+  readonly #errors: unknown[] = [];
+  /** The endpoints not to pick again: the caller's and those that failed. */
+  readonly #avoid: Set<Endpoint>;
+  /** The deadline has come, and this is the error for it. */
+  #expired: TimeoutError | undefined;
+
+  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions) {
+    this.#balancer = balancer;
+    this.#rules = rules;
+    this.#options = options;
+    this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
+    this.#deadline = rules.env.now() + this.#timeoutMs;
+    this.#avoid = new Set(options.avoid);
+  }
+
+  async run<T>(fn: (client: C, attempt: Attempt) => T | PromiseLike<T>): Promise<T> {
+    const { signal } = this.#options;
+    signal?.throwIfAborted();
+    this.#rules.budget?.deposit();
+    for (let number = 1; ; number++) {
+      // A timer that came late may have eaten what the back-off left.
+      if (this.#leftMs() === 0) throw this.#tooLate();
+      let lease: PickResult<C> | undefined;
+      try {
+        lease = await this.#pick();
+        return await this.#attempt(lease, number, fn);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
+        this.#errors.push(error);
+        if (lease !== undefined) this.#avoid.add(lease.endpoint);
+        const next = this.#next(error, number);
+        if ("reason" in next) throw new RetryError(this.#errors, next.reason);
+        await this.#pause(next.delayMs);
+      }
+    }
+  }
+
+  /** Picks at once, or as soon as the service is known and the first clients have been made. */
+  async #pick(): Promise<PickResult<C>> {
+    const request = { key: this.#options.key, avoid: this.#avoid };
+    try {
+      return this.#balancer.pick(request);
+    } catch (error) {
+      if (!isDiscoveryError(error, "NO_ENDPOINTS")) throw error;
+      return bounded(
+        this.#rules.env,
+        {
+          timeoutMs: this.#leftMs(),
+          onTimeout: () => (this.#expired = new TimeoutError("waiting for endpoints", this.#timeoutMs, error)),
+          signal: this.#options.signal,
+          keepAlive: true,
+        },
+        async (scope) => {
+          await this.#balancer.ready({ signal: scope.signal });
+          return this.#balancer.pick(request);
+        },
+      );
+    }
+  }
+
+  /** Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands. */
+  async #attempt<T>(
+    lease: PickResult<C>,
+    number: number,
+    fn: (client: C, attempt: Attempt) => T | PromiseLike<T>,
+  ): Promise<T> {
+    const { endpoint } = lease;
+    const { env, attemptTimeoutMs } = this.#rules;
+    const leftMs = this.#leftMs();
+    const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
+    let held = false;
+    const attempt = new ScopedAttempt(endpoint, number, () => {
+      held = true;
+      return (outcome) => lease.done(outcome);
+    });
+    const startedAt = channels.attemptEnded.hasSubscribers ? env.now() : undefined;
+    const end = (outcome: Outcome): void => {
+      if (!held || outcome.kind !== "success") lease.done(outcome);
+      if (startedAt === undefined) return;
+      const { instance } = endpoint;
+      const latencyMs = env.now() - startedAt;
+      channels.attemptEnded.publish({ service: instance.service, instance, number, outcome, latencyMs });
+    };
+    try {
+      const result = await bounded(
+        env,
+        {
+          timeoutMs,
+          onTimeout: () => {
+            const error = new TimeoutError(`attempt ${number} at ${address(endpoint.instance)}`, timeoutMs);
+            if (timeoutMs === leftMs) this.#expired = error;
+            return error;
+          },
+          signal: this.#options.signal,
+          keepAlive: true,
+        },
+        (scope) => {
+          attempt.scope = scope;
+          return fn(endpoint.client, attempt);
+        },
+      );
+      end(SUCCESS);
+      return result;
+    } catch (error) {
+      end(this.#options.signal?.aborted === true ? CANCELLED : { kind: "failure", error });
+      throw error;
+    }
+  }
+
+  /** What follows a failed attempt: a pause, or the end and its reason. */
+  #next(error: unknown, number: number): { readonly delayMs: number } | { readonly reason: RetryReason } {
+    const { budget, maxAttempts, backoff } = this.#rules;
+    if (error === this.#expired) return { reason: "deadline" };
+    const retryable = this.#options.retryable ?? this.#rules.retryable;
+    if (!retryable(error, number)) return { reason: "not-retryable" };
+    if (number >= maxAttempts) return { reason: "attempts" };
+    const delayMs = Math.max(0, backoff(number, error) || 0);
+    if (delayMs >= this.#leftMs()) return { reason: "deadline" };
+    if (budget?.withdraw() === false) return { reason: "budget" };
+    return { delayMs };
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    const { signal } = this.#options;
+    if (delayMs > 0) await sleep(this.#rules.env, delayMs, signal ?? NEVER, { keepAlive: true });
+    signal?.throwIfAborted();
+  }
+
+  #tooLate(): RetryError {
+    const errors = this.#errors.length > 0 ? this.#errors : [new TimeoutError("the call", this.#timeoutMs)];
+    return new RetryError(errors, "deadline");
+  }
+
+  #leftMs(): number {
+    return Math.max(0, this.#deadline - this.#rules.env.now());
+  }
+}
+
+class ScopedAttempt implements Attempt {
+  readonly endpoint: Endpoint;
+  readonly number: number;
+  readonly hold: () => (outcome: Outcome) => void;
+  scope: Scope | undefined;
+
+  constructor(endpoint: Endpoint, number: number, hold: () => (outcome: Outcome) => void) {
+    this.endpoint = endpoint;
+    this.number = number;
+    this.hold = hold;
+  }
+
+  get signal(): AbortSignal {
+    return this.scope?.signal ?? NEVER;
+  }
+}
+
+const SUCCESS: Outcome = Object.freeze({ kind: "success" });
+const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
+const NEVER = new AbortController().signal;
