@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.integration.test.ts"],
     passWithNoTests: true,
+    reporters: ["default", "json"],
+    outputFile: { json: ".cache/test-results/integration.json" },
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 180_000,

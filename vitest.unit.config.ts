@@ -6,5 +6,7 @@ const conditions = ["@rollcall/source", "node", "import", "module", "default"];
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { include: ["src/**/*.test.ts", "test/**/*.test.ts"], exclude: ["test/**/*.integration.test.ts"], passWithNoTests: true },
+  test: { include: ["src/**/*.test.ts", "test/**/*.test.ts"], exclude: ["test/**/*.integration.test.ts"], passWithNoTests: true,
+    reporters: ["default", "json"],
+    outputFile: { json: ".cache/test-results/unit.json" } },
 });

@@ -27,7 +27,7 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
 
   const publish = (next: Snapshot): void => {
     snapshot = Object.freeze(next);
-    for (const listener of [...listeners]) {
+    for (const listener of Array.from(listeners)) {
       // It may have been unsubscribed by one that ran before it.
       if (!listeners.has(listener)) continue;
       try {
@@ -74,7 +74,7 @@ function nextSet(given: readonly Instance[], before: readonly Instance[]): reado
     const old = known.get(instance.id);
     byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : frozen(instance));
   }
-  const next = [...byId.values()].sort(inOrder);
+  const next = [...byId.values()].toSorted(inOrder);
   const same = next.length === before.length && next.every((instance, index) => instance === before[index]);
   return same ? before : Object.freeze(next);
 }

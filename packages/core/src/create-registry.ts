@@ -136,7 +136,7 @@ function normalize(given: ServiceQuery | string): NormalizedQuery {
   });
   return {
     service: query.service,
-    tags: [...new Set(query.tags)].sort(),
+    tags: [...new Set(query.tags)].toSorted(),
     passingOnly: query.passingOnly ?? true,
   };
 }
