@@ -1,0 +1,188 @@
+import { type IncomingMessage, type RequestListener, type Server, createServer, request } from "node:http";
+import { type AddressInfo, type Socket, connect } from "node:net";
+import { once } from "node:events";
+import { Agent } from "node:http";
+import { afterEach, describe, expect, it } from "vitest";
+import { isDraining, serverDrain } from "./server-drain.ts";
+
+const servers: Server[] = [];
+const agents: Agent[] = [];
+
+async function listen(listener: RequestListener): Promise<{ server: Server; port: number }> {
+  const server = createServer(listener);
+  servers.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+function keepAliveAgent(): Agent {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  agents.push(agent);
+  return agent;
+}
+
+async function get(port: number, agent: Agent): Promise<{ body: string; connection: string | undefined }> {
+  const outgoing = request({ port, host: "127.0.0.1", agent });
+  outgoing.end();
+  const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+  let body = "";
+  for await (const chunk of answer) body += String(chunk);
+  return { body, connection: answer.headers.connection };
+}
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  return socket;
+}
+
+afterEach(() => {
+  for (const agent of agents.splice(0)) agent.destroy();
+  for (const server of servers.splice(0)) {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+describe("serverDrain", () => {
+  it("is one per server", async () => {
+    const { server } = await listen((_, response) => response.end());
+    expect(serverDrain(server)).toBe(serverDrain(server));
+  });
+
+  it("goes on serving after it began, and asks each client to leave with its answer", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    const agent = keepAliveAgent();
+    expect((await get(port, agent)).connection).toBe("keep-alive");
+    drain.begin();
+    drain.begin();
+    expect(await get(port, agent)).toEqual({ body: "served", connection: "close" });
+    expect(await get(port, agent)).toEqual({ body: "served", connection: "close" });
+  });
+
+  it("speaks before a handler that writes its headers at once", async () => {
+    const { server, port } = await listen((_, response) => response.writeHead(200, { "content-length": 2 }).end("ok"));
+    serverDrain(server).begin();
+    expect((await get(port, keepAliveAgent())).connection).toBe("close");
+  });
+
+  it("tells a request whether its server is draining", async () => {
+    const { server, port } = await listen((incoming, response) => response.end(String(isDraining(incoming))));
+    const agent = keepAliveAgent();
+    expect((await get(port, agent)).body).toBe("false");
+    expect(isDraining(server)).toBe(false);
+    serverDrain(server).begin();
+    expect((await get(port, agent)).body).toBe("true");
+    expect(isDraining(server)).toBe(true);
+  });
+
+  it("stops at once when only idle connections are left", async () => {
+    const { server, port } = await listen((_, response) => response.end("ok"));
+    const drain = serverDrain(server);
+    await get(port, keepAliveAgent());
+    const startedMs = performance.now();
+    await drain.stop({ graceMs: 60_000 });
+    expect(performance.now() - startedMs).toBeLessThan(500);
+    expect(server.listening).toBe(false);
+  });
+
+  it("lets a request under way finish, and does not keep its connection", async () => {
+    let finish = (): void => undefined;
+    const { server, port } = await listen((_, response) => {
+      response.write("first,");
+      finish = () => response.end("last");
+    });
+    const drain = serverDrain(server);
+    const answer = get(port, keepAliveAgent());
+    await once(server, "request");
+    let stopped = false;
+    const stopping = drain.stop({ graceMs: 60_000 }).then(() => (stopped = true));
+    await expect(open(port)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    expect(stopped).toBe(false);
+    finish();
+    const finishedMs = performance.now();
+    expect((await answer).body).toBe("first,last");
+    await stopping;
+    // Its answer had begun before the drain, as keep-alive: without the sweep the connection would stay for 5 s.
+    expect(performance.now() - finishedMs).toBeLessThan(1_000);
+  });
+
+  it("cuts off what is still under way after the grace period", async () => {
+    const { server, port } = await listen((_, response) => response.write("never ends"));
+    const drain = serverDrain(server);
+    const answer = get(port, keepAliveAgent());
+    const failed = expect(answer).rejects.toMatchObject({ code: "ECONNRESET" });
+    await once(server, "request");
+    await drain.stop({ graceMs: 50 });
+    await failed;
+  });
+
+  it("cuts off upgraded connections too, which Node does not count as its own", async () => {
+    const { server, port } = await listen((_, response) => response.end());
+    const drain = serverDrain(server);
+    server.on("upgrade", (_, socket) => socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
+    const client = await open(port);
+    client.on("error", () => undefined);
+    client.write("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n");
+    await once(client, "data");
+    const closed = once(client, "close");
+    await drain.stop({ graceMs: 50 });
+    await closed;
+  });
+
+  it("cuts off at once when the signal aborts, before or meanwhile", async () => {
+    for (const early of [true, false]) {
+      const { server, port } = await listen((_, response) => response.write("never ends"));
+      const answer = get(port, keepAliveAgent());
+      const failed = expect(answer).rejects.toMatchObject({ code: "ECONNRESET" });
+      await once(server, "request");
+      const controller = new AbortController();
+      if (early) controller.abort();
+      const stopping = serverDrain(server).stop({ graceMs: Infinity, signal: controller.signal });
+      controller.abort();
+      await stopping;
+      await failed;
+    }
+  });
+
+  it("does not wait for connections that were opened ahead of need", async () => {
+    const { server, port } = await listen((_, response) => response.end());
+    const drain = serverDrain(server);
+    const silent = await open(port);
+    const closed = once(silent, "close");
+    await drain.stop({ graceMs: 60_000 });
+    await closed;
+  }, 3_000);
+
+  it("resolves for a server that never listened or was closed by somebody else", async () => {
+    await serverDrain(createServer()).stop({ graceMs: 1_000 });
+    const { server } = await listen((_, response) => response.end());
+    const drain = serverDrain(server);
+    server.close();
+    await drain.stop({ graceMs: 1_000 });
+    await drain.stop({ graceMs: 1_000 });
+  });
+
+  it("closes connections left over by a framework that closes the server itself", async () => {
+    let finish = (): void => undefined;
+    const { server, port } = await listen((_, response) => {
+      response.write("first,");
+      finish = () => response.end("last");
+    });
+    const drain = serverDrain(server);
+    const answer = get(port, keepAliveAgent());
+    await once(server, "request");
+    drain.begin();
+    drain.sweep();
+    drain.sweep();
+    const closed = once(server, "close");
+    server.close();
+    finish();
+    const finishedMs = performance.now();
+    await answer;
+    await closed;
+    expect(performance.now() - finishedMs).toBeLessThan(1_000);
+  });
+});

@@ -1,0 +1,129 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server as SecureServer } from "node:https";
+import type { Socket } from "node:net";
+import { type Env, resolveEnv } from "@rollcall/core";
+
+/** A server of `node:http` or `node:https`. */
+export type HttpServer = Server | SecureServer;
+
+/** Takes one HTTP server out of service without breaking a call. There is one per server: {@link serverDrain}. */
+export interface ServerDrain {
+  /** Whether {@link ServerDrain.begin} was called. Health checks answer 503 from then on. */
+  readonly draining: boolean;
+  /**
+   * From now on every answer says `Connection: close`, so that clients leave connection by connection, each after an
+   * answer and never in the middle of a request. The server still accepts and serves everything. Idempotent.
+   */
+  begin(): void;
+  /**
+   * Closes idle connections again and again, until the server has closed. For servers that somebody else closes (a
+   * framework): a connection that was busy at that moment would otherwise stay open until its keep-alive time-out.
+   */
+  sweep(): void;
+  /**
+   * Stops accepting, lets the requests under way finish, and resolves when the last connection is gone. After
+   * `graceMs`, or when the signal aborts, what is left is cut off. Never rejects; a server that was closed already is
+   * waited for all the same.
+   */
+  stop(options: { readonly graceMs: number; readonly signal?: AbortSignal | undefined }): Promise<void>;
+}
+
+/** How often idle connections are looked for. */
+const SWEEP_MS = 100;
+/** A connection that has sent nothing so long after the server stopped will not: browsers open some ahead of need. */
+const SILENT_MS = 1_000;
+
+const drains = new WeakMap<object, ServerDrain>();
+
+/** The drain of this server, made at the first call. Costs nothing per request before it begins. */
+export function serverDrain(
+  server: HttpServer,
+  options: { readonly env?: Partial<Env> | undefined } = {},
+): ServerDrain {
+  let drain = drains.get(server);
+  if (drain === undefined) {
+    drain = new NodeServerDrain(server, resolveEnv(options.env));
+    drains.set(server, drain);
+  }
+  return drain;
+}
+
+/**
+ * Whether the server that received this request (or this server) is draining: what a health check wants to know.
+ * False for a server that nobody drains.
+ */
+export function isDraining(of: IncomingMessage | HttpServer): boolean {
+  // Node puts the server on every connection it accepts; @types/node does not know.
+  const server: unknown = "socket" in of ? Reflect.get(of.socket, "server") : of;
+  return typeof server === "object" && server !== null && drains.get(server)?.draining === true;
+}
+
+class NodeServerDrain implements ServerDrain {
+  readonly #server: HttpServer;
+  readonly #env: Env;
+  /** All open connections, also upgraded ones, which Node itself does not keep. */
+  readonly #sockets = new Set<Socket>();
+  #draining = false;
+  #sweeping = false;
+
+  constructor(server: HttpServer, env: Env) {
+    this.#server = server;
+    this.#env = env;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  begin(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    // First of all listeners: it must have spoken before the application writes a header.
+    this.#server.prependListener("request", (_request: IncomingMessage, response: ServerResponse) => {
+      response.shouldKeepAlive = false;
+    });
+  }
+
+  sweep(): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    const startedMs = this.#env.now();
+    let cancel = (): void => undefined;
+    this.#server.once("close", () => cancel());
+    const step = (): void => {
+      cancel = this.#env.after(SWEEP_MS, step);
+      this.#server.closeIdleConnections();
+      if (this.#env.now() - startedMs >= SILENT_MS) this.#closeSilent();
+    };
+    step();
+  }
+
+  stop(options: { readonly graceMs: number; readonly signal?: AbortSignal | undefined }): Promise<void> {
+    const { graceMs, signal } = options;
+    this.begin();
+    return new Promise((resolve) => {
+      const cutOff = (): void => {
+        this.#server.closeAllConnections();
+        for (const socket of this.#sockets) socket.destroy();
+      };
+      const cancel = Number.isFinite(graceMs) ? this.#env.after(graceMs, cutOff, { keepAlive: true }) : () => undefined;
+      // Called with an error if the server was not listening, but not before its last connection is gone either.
+      this.#server.close(() => {
+        cancel();
+        signal?.removeEventListener("abort", cutOff);
+        resolve();
+      });
+      this.sweep();
+      if (signal?.aborted === true) cutOff();
+      signal?.addEventListener("abort", cutOff);
+    });
+  }
+
+  #closeSilent(): void {
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+  }
+}
