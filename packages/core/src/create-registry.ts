@@ -1,7 +1,7 @@
 import type { Env } from "./env.ts";
 import { ClosedError } from "./errors.ts";
 import { type Instance, createInstance } from "./instance.ts";
-import { type Instancer, createInstancer } from "./instancer.ts";
+import { type Instancer, type InstancerOptions, createInstancer } from "./instancer.ts";
 import { closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { type Registrar, createRegistrar } from "./registrar.ts";
@@ -26,6 +26,8 @@ export interface RegistryParts {
   readonly sink: (instance: Instance) => Sink;
   /** Closes the connection; called once, after all instancers and registrars have been closed. */
   readonly close?: (() => Promise<void>) | undefined;
+  /** See {@link InstancerOptions.emptyGraceMs}. */
+  readonly emptyGraceMs?: number | undefined;
   readonly env?: Partial<Env> | undefined;
 }
 
@@ -34,7 +36,7 @@ export interface RegistryParts {
  * closes whatever was made from it. This is the only place where backends meet the rest of Rollcall.
  */
 export function createRegistry(parts: RegistryParts): Registry {
-  const { name, env } = parts;
+  const { name, env, emptyGraceMs } = parts;
   const shared = new Map<string, SharedInstancer>();
   const registrars = new Set<Registrar>();
   let closed = false;
@@ -51,7 +53,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const key = JSON.stringify([query.service, query.passingOnly, ...query.tags]);
       let instancer = shared.get(key);
       if (instancer === undefined) {
-        instancer = new SharedInstancer(createInstancer(query.service, parts.source(query), { env }), () => {
+        instancer = new SharedInstancer(createInstancer(query.service, parts.source(query), { env, emptyGraceMs }), () => {
           shared.delete(key);
         });
         shared.set(key, instancer);

@@ -1,6 +1,7 @@
 import { createRegistry } from "./create-registry.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import type { Instance } from "./instance.ts";
+import type { InstancerOptions } from "./instancer.ts";
 import { checkOptions, is } from "./options.ts";
 import type { Registry } from "./registry.ts";
 import type { Registration } from "./sink.ts";
@@ -10,6 +11,8 @@ export interface MemoryRegistryOptions {
   readonly env?: Partial<Env> | undefined;
   /** How long a registration lives without being renewed; it is renewed three times as often. Default 15 s. */
   readonly ttlMs?: number | undefined;
+  /** See {@link InstancerOptions.emptyGraceMs}. */
+  readonly emptyGraceMs?: number | undefined;
 }
 
 /**
@@ -34,11 +37,12 @@ export interface MemoryRegistry extends Registry {
  * this process. For one process that is server and client at once, for tests, and for a start without any server.
  */
 export function memoryRegistry(options: MemoryRegistryOptions = {}): MemoryRegistry {
-  checkOptions("", options, { env: is.env, ttlMs: is.number(1) });
+  checkOptions("", options, { env: is.env, ttlMs: is.number(1), emptyGraceMs: is.durationMs });
   const store = new MemoryStore(resolveEnv(options.env), options.ttlMs ?? 15_000);
   const registry = createRegistry({
     name: "memory",
     env: options.env,
+    emptyGraceMs: options.emptyGraceMs,
     source: ({ service, tags }) => ({
       name: "memory",
       watch: (signal) => store.watch(signal, () => store.select(service, tags)),
