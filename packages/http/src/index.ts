@@ -1,1 +1,10 @@
-export {};
+export { type HttpClient, httpClient } from "./http-client.ts";
+export type { HttpClientOptions, PoolOptions } from "./http-options.ts";
+export type { HttpResponse, RequestOptions } from "./exchange.ts";
+export type { FetchInit } from "./fetch.ts";
+export type { Protocol } from "./instance-pool.ts";
+export type { RequestBody } from "./request-body.ts";
+export type { RequestHeaders } from "./request-headers.ts";
+export type { Query, QueryValue } from "./request-target.ts";
+export { type ResponseHeaders, StatusError, isStatusError } from "./status-error.ts";
+export { type ServiceClientOptions, checkServiceClient, serviceClient } from "./service-client.ts";

@@ -1,0 +1,97 @@
+import {
+  type Abortable,
+  type Closable,
+  type Endpoint,
+  closable,
+  createClient,
+  fullJitter,
+  resolveEnv,
+  retryBudget,
+} from "@rollcall/core";
+import { Exchange, type ExchangeRules, type HttpResponse, type RequestOptions } from "./exchange.ts";
+import { type FetchInit, fetchBalanced } from "./fetch.ts";
+import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
+import { createPool, destroyPool } from "./instance-pool.ts";
+import { flatHeaders } from "./request-headers.ts";
+import { sparedBudget } from "./spared-budget.ts";
+import { waitAfter } from "./status-error.ts";
+
+/**
+ * HTTP to a service, whichever of its instances answers.
+ *
+ * What is sent again, and what is not:
+ * - A request of which no byte has left (refused, unreachable, unresolvable, TLS failed, connection lost while it
+ *   waited) is tried elsewhere, whatever its method.
+ * - Once bytes have left, only idempotent requests are: by their method, or because the caller says so (`idempotent`).
+ *   That holds for broken connections and time-outs as well as for the failing statuses (429, 502, 503, 504).
+ * - A body that is a stream can be sent again only from memory (`maxReplayBytes`); other bodies always can.
+ * - `Retry-After` is honoured when no other instance is left to ask, unless it is longer than the deadline or 30 s.
+ *
+ * When there is no further attempt, the caller gets the last response, whatever its status; if the last attempt got
+ * none, core's `RetryError`, whose `errors` are undici's. A request that cannot be sent at all (a bad header) rejects with
+ * undici's own error. The deadline (`retry.timeoutMs`, `timeoutMs`) holds until the response's head is here; the
+ * caller's signal holds for the body too.
+ */
+export interface HttpClient extends Closable {
+  /**
+   * undici's `request()`, balanced: the fast path. `path` starts with one slash. Redirects and compressed bodies come as
+   * they are. The body has to be read, dumped or destroyed: it counts as load of its instance until it has arrived.
+   */
+  request(path: string, options?: RequestOptions): Promise<HttpResponse>;
+  /**
+   * The same with a standard `Response`: `input` is a path or a URL whose host is the service's name. Decompresses;
+   * follows redirects that stay within the service, and hands over any other as the response.
+   */
+  fetch(input: string | URL, init?: FetchInit): Promise<Response>;
+  readonly endpoints: readonly Endpoint[];
+  /** Resolves when the service is known. Requests wait by themselves; this is for those who want to know before. */
+  ready(options?: Abortable): Promise<void>;
+}
+
+/**
+ * Makes an {@link HttpClient}: one undici pool per instance. Starts to discover at once, connects at the first request.
+ * The caller closes it, which lets running requests end for at most `drainMs`.
+ *
+ * @throws InvalidOptionError
+ */
+export function httpClient(options: HttpClientOptions): HttpClient {
+  const poolOptions = resolvePoolOptions(options);
+  const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
+  const own = retry === false ? undefined : (retry ?? {});
+  const timing = { env: own?.env ?? env };
+  const jitter = fullJitter(resolveEnv(timing.env), { baseMs: 25, capMs: 1_000 });
+  const backoff = own?.backoff ?? ((attempt: number, error: unknown) => waitAfter(error) + jitter(attempt));
+  const budget =
+    own === undefined || own.budget === false ? undefined : sparedBudget(own.budget ?? retryBudget(timing));
+  const client = createClient({
+    instancer,
+    policy,
+    staleAfterMs,
+    drainMs,
+    env,
+    factory: (instance) => {
+      return createPool(instance, typeof protocol === "function" ? protocol(instance) : protocol, poolOptions);
+    },
+    close: destroyPool,
+    retry: own === undefined ? false : { ...own, backoff, budget: budget ?? false },
+  });
+  const rules: ExchangeRules = {
+    client,
+    headers: flatHeaders(options.headers),
+    failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
+    maxReplayBytes: options.maxReplayBytes ?? 65_536,
+    budget,
+    retryable: own?.retryable,
+  };
+  const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
+    new Exchange(rules, path, requestOptions).run();
+  return {
+    request,
+    fetch: async (input, init = {}) => fetchBalanced(instancer.service, request, input, init),
+    get endpoints() {
+      return client.endpoints;
+    },
+    ready: (readyOptions) => client.ready(readyOptions),
+    ...closable(() => client.close()),
+  };
+}

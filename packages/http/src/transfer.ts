@@ -1,0 +1,137 @@
+import type { Attempt, Outcome } from "@rollcall/core";
+import type { Dispatcher } from "undici";
+import { isOwnAbort } from "./failure.ts";
+
+/** undici's request options, with the transfer that watches over the request. */
+export interface TransferOptions extends Dispatcher.DispatchOptions {
+  transfer?: Transfer;
+}
+
+/**
+ * One attempt on the wire: from the hand-over to undici until the last byte of the response.
+ *
+ * It stands between undici and the handler that makes a response of what arrives, and knows what neither tells the
+ * caller: whether the request was begun to be written at all, and when and how the response body ended. That end is
+ * what gives the endpoint's slot back, so that a body counts as load until all of it has arrived (not until it is
+ * read: by then the server has long been done).
+ */
+export class Transfer implements Dispatcher.DispatchHandler {
+  /** Whether undici has begun to write the request. As long as it is false, not a byte has left, nor ever will. */
+  started = false;
+  #inner: Dispatcher.DispatchHandler | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #abortedWith: { readonly reason: Error } | undefined;
+  #answered = false;
+  #outcome: Outcome | undefined;
+  #onEnd: ((outcome: Outcome) => void) | undefined;
+
+  /** Puts itself around undici's own handler. */
+  around(inner: Dispatcher.DispatchHandler): this {
+    this.#inner = inner;
+    return this;
+  }
+
+  /** Ends the attempt from this side. A request that has not been begun yet will not be. */
+  abort(reason: unknown): void {
+    // The type wants an Error; undici passes on whatever it is, and so an abort reason arrives as it was given.
+    const given = reason as Error;
+    this.#abortedWith ??= { reason: given };
+    this.#controller?.abort(given);
+  }
+
+  /** For `attempt.signal`: an event listener that costs no closure. */
+  handleEvent(event: Event): void {
+    const { target } = event;
+    this.abort(target instanceof AbortSignal ? target.reason : undefined);
+  }
+
+  /**
+   * Keeps the attempt's slot taken until the body has ended. Called when the head is here; a short answer has arrived
+   * whole by then, and is left to the attempt itself.
+   */
+  hold(attempt: Attempt): void {
+    if (this.#outcome?.kind !== "success") this.whenEnded(attempt.hold());
+  }
+
+  /** Calls `listener` when the response body has ended in one way or another, at once if it has already. */
+  whenEnded(listener: (outcome: Outcome) => void): void {
+    if (this.#outcome !== undefined) {
+      listener(this.#outcome);
+      return;
+    }
+    const before = this.#onEnd;
+    this.#onEnd =
+      before === undefined
+        ? listener
+        : (outcome) => {
+            before(outcome);
+            listener(outcome);
+          };
+  }
+
+  /** Lets an abort of the caller's signal end the body too. The listener leaves with the last byte. */
+  follow(signal: AbortSignal, body: Dispatcher.ResponseData["body"]): void {
+    if (this.#outcome !== undefined) return;
+    const onAbort = (): void => {
+      // Who does not read the body hears nothing of its end; without a listener the error would end the process.
+      body.on("error", ignore).destroy(signal.reason as Error);
+    };
+    if (signal.aborted) {
+      onAbort();
+      return;
+    }
+    signal.addEventListener("abort", onAbort);
+    this.whenEnded(() => signal.removeEventListener("abort", onAbort));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    if (this.#abortedWith !== undefined) {
+      controller.abort(this.#abortedWith.reason);
+      return;
+    }
+    this.started = true;
+    this.#controller = controller;
+    this.#inner?.onRequestStart?.(controller, context);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: Parameters<NonNullable<Dispatcher.DispatchHandler["onResponseStart"]>>[2],
+    statusMessage?: string,
+  ): void {
+    if (statusCode >= 200) this.#answered = true;
+    this.#inner?.onResponseStart?.(controller, statusCode, headers, statusMessage);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#inner?.onResponseData?.(controller, chunk);
+  }
+
+  onResponseEnd(
+    controller: Dispatcher.DispatchController,
+    trailers: Parameters<NonNullable<Dispatcher.DispatchHandler["onResponseEnd"]>>[1],
+  ): void {
+    this.#inner?.onResponseEnd?.(controller, trailers);
+    this.#end(SUCCESS);
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#inner?.onResponseError?.(controller, error);
+    // Before the head the attempt itself fails with this error, and that is what ends it.
+    if (this.#answered)
+      this.#end(isOwnAbort(error) || this.#abortedWith !== undefined ? CANCELLED : { kind: "failure", error });
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    this.#onEnd?.(outcome);
+    this.#onEnd = undefined;
+  }
+}
+
+const SUCCESS: Outcome = { kind: "success" };
+const CANCELLED: Outcome = { kind: "cancelled" };
+
+function ignore(): void {}
