@@ -12,6 +12,12 @@ const instance = (port: number): Instance => ({
   metadata: {},
 });
 
+async function collect(watch: AsyncIterable<readonly Instance[]>): Promise<(readonly Instance[])[]> {
+  const sets: (readonly Instance[])[] = [];
+  for await (const instances of watch) sets.push(instances);
+  return sets;
+}
+
 describe("scriptedSource", () => {
   it("gives a watch what was pushed before it started, in order", async () => {
     const source = scriptedSource("demo");
@@ -19,8 +25,8 @@ describe("scriptedSource", () => {
     source.yield([]);
     source.end();
     expect(source.queued).toBe(3);
-    expect(await Array.fromAsync(source.watch(AbortSignal.abort()))).toEqual([]);
-    expect(await Array.fromAsync(source.watch(new AbortController().signal))).toEqual([[instance(1)], []]);
+    expect(await collect(source.watch(AbortSignal.abort()))).toEqual([]);
+    expect(await collect(source.watch(new AbortController().signal))).toEqual([[instance(1)], []]);
     expect([source.name, source.watches, source.active, source.queued]).toEqual(["demo", 2, 0, 0]);
   });
 
@@ -52,23 +58,23 @@ describe("scriptedSource", () => {
     source.end();
     source.yield([instance(2)]);
     source.end();
-    await expect(Array.fromAsync(source.watch(signal))).rejects.toThrow("refused");
-    expect(await Array.fromAsync(source.watch(signal))).toEqual([]);
-    expect(await Array.fromAsync(source.watch(signal))).toEqual([[instance(2)]]);
+    await expect(collect(source.watch(signal))).rejects.toThrow("refused");
+    expect(await collect(source.watch(signal))).toEqual([]);
+    expect(await collect(source.watch(signal))).toEqual([[instance(2)]]);
     expect([source.watches, source.active, source.aborted]).toEqual([3, 0, 0]);
   });
 
   it("ends at once when its signal aborts, and leaves the next step to the next watch", async () => {
     const source = scriptedSource();
     const [first, second] = [new AbortController(), new AbortController()];
-    const ended = Array.fromAsync(source.watch(first.signal));
+    const ended = collect(source.watch(first.signal));
     expect(source.active).toBe(1);
     first.abort();
     source.yield([instance(1)]);
     source.end();
     expect(await ended).toEqual([]);
     expect([source.active, source.aborted, source.queued]).toEqual([0, 1, 2]);
-    expect(await Array.fromAsync(source.watch(second.signal))).toEqual([[instance(1)]]);
+    expect(await collect(source.watch(second.signal))).toEqual([[instance(1)]]);
   });
 
   it("counts a watch only when it is iterated", () => {

@@ -1,0 +1,89 @@
+import { loadTestcontainers } from "./docker-runtime.ts";
+import { type Life, logTail, type Machine } from "./machine.ts";
+import type { ServerKind } from "./server-kind.ts";
+import { watchdog } from "./watchdog.ts";
+
+export interface DockerMachineOptions {
+  readonly kind: ServerKind;
+  readonly image: string;
+  /** The port of this machine that leads to the server; it stays the same over restarts. */
+  readonly hostPort: number;
+  readonly keepData: boolean;
+  readonly args: readonly string[];
+}
+
+/** Writable for everybody in every image. */
+const DATA_DIR = "/tmp/rollcall-data";
+
+/** Runs a server in a container. A restart is one of the same container; a wipe means a new container. */
+export async function dockerMachine(options: DockerMachineOptions): Promise<{ machine: Machine; host: string }> {
+  const { kind, image, hostPort, keepData, args } = options;
+  const { GenericContainer, getContainerRuntimeClient, Wait } = await loadTestcontainers();
+  const client = await getContainerRuntimeClient();
+  const { ports } = kind.image;
+  const command = await kind.command({
+    binary: undefined,
+    clientHost: "0.0.0.0",
+    peerHost: "127.0.0.1",
+    ports,
+    dataDir: DATA_DIR,
+    keepData,
+  });
+  const log = logTail();
+  let id: string | undefined;
+  let callOff = (): void => {};
+
+  const create = async (): Promise<string> => {
+    const container = await new GenericContainer(image)
+      .withEntrypoint([kind.binary.name])
+      .withCommand([...command, ...args])
+      .withExposedPorts({ container: ports[kind.ports[0]] ?? 0, host: hostPort })
+      // The first sign of life is enough here: whether it is ready, or has ended, is found out for all machines alike.
+      .withWaitStrategy(Wait.forLogMessage(/./))
+      .start();
+    callOff = watchdog('docker rm -f -v "$1"', container.getId());
+    return container.getId();
+  };
+
+  const start = async (): Promise<Life> => {
+    if (id !== undefined && !keepData) await remove();
+    const sinceS = Math.floor(Date.now() / 1_000);
+    if (id === undefined) id = await create();
+    else await client.container.getById(id).start();
+    const container = client.container.getById(id);
+    const output = await client.container.logs(container, { since: sinceS });
+    output.on("data", log.append);
+    output.on("error", () => {});
+    const ended = container.wait().then(
+      (result: unknown) => `exit code ${statusCode(result)}`,
+      () => "removed",
+    );
+    return { ended };
+  };
+
+  const remove = async (): Promise<void> => {
+    if (id === undefined) return;
+    await client.container.getById(id).remove({ force: true, v: true });
+    id = undefined;
+    callOff();
+  };
+
+  const machine: Machine = {
+    pid: undefined,
+    start,
+    async signal(signal) {
+      if (id === undefined) return;
+      const container = client.container.getById(id);
+      // One that has ended meanwhile takes no signal; that is the same as having taken it.
+      if ((await container.inspect()).State.Running) await container.kill({ signal });
+    },
+    wipe: remove,
+    log: log.read,
+    dispose: remove,
+  };
+  return { machine, host: client.info.containerRuntime.host };
+}
+
+function statusCode(result: unknown): unknown {
+  return typeof result === "object" && result !== null && "StatusCode" in result ? result.StatusCode : "unknown";
+}
