@@ -76,7 +76,7 @@ export async function deadInstance(): Promise<InstanceInit> {
   return server.instance;
 }
 
-/** A client of these servers, in this order, beginning with the first; without back-off, so that tests are quick. */
+/** A client of these servers, in this order, beginning with the first; without back-off and budget. */
 export function clientOf(
   servers: readonly (TestServer | InstanceInit)[],
   options: Partial<HttpClientOptions> = {},
@@ -88,7 +88,7 @@ export function clientOf(
     drainMs: 1_000,
     env: { random: () => 0 },
     ...options,
-    retry: retry === false ? false : { timeoutMs: 5_000, ...retry },
+    retry: retry === false ? false : { timeoutMs: 5_000, budget: false, ...retry },
   });
 }
 
