@@ -1,0 +1,170 @@
+import { EventEmitter } from "node:events";
+import type { Agent, IncomingHttpHeaders, IncomingMessage } from "node:http";
+import { Writable } from "node:stream";
+import { TimeoutError } from "@rollcall/core";
+import type { ConsulApi } from "./client.ts";
+
+/** One half's way to Consul: a client, and what goes with each of its requests. */
+export interface ConsulAccess {
+  readonly api: ConsulApi;
+  readonly token?: string | undefined;
+  readonly namespace?: string | undefined;
+  /** The sockets of this half, if they are not the client's own. */
+  readonly agent?: Agent | undefined;
+  /** A longer answer is refused while it arrives. */
+  readonly maxAnswerBytes: number;
+}
+
+export interface ConsulCall {
+  /** Below `/v1`, with `{names}` that are taken from `params` and encoded. */
+  readonly path: string;
+  readonly params?: Readonly<Record<string, string>> | undefined;
+  readonly query?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** For everything: connecting, waiting, and reading the answer to its end. */
+  readonly timeoutMs: number;
+}
+
+export interface ConsulAnswer {
+  readonly headers: IncomingHttpHeaders;
+  /** The whole body, as text. */
+  readonly text: string;
+}
+
+/** Consul refused, could not be reached, or said what cannot be understood. `cause` is the error below, if any. */
+export class ConsulError extends Error {
+  override readonly name = "ConsulError";
+  /** The HTTP status, if Consul answered. */
+  readonly statusCode: number | undefined;
+
+  constructor(message: string, options: { readonly cause?: unknown; readonly statusCode?: number | undefined } = {}) {
+    super(`consul: ${message}`, { cause: options.cause });
+    this.statusCode = options.statusCode;
+  }
+}
+
+/** A connection that is closed sooner than this was most likely never served. */
+const REFUSED_WITHIN_MS = 1_000;
+
+/**
+ * One request through the vendor's client, with what the client leaves out: it ends at once when `signal` aborts
+ * (rejecting with `signal.reason`, the socket is closed), when the body is cut off or longer than allowed, and after
+ * `timeoutMs` at the latest.
+ *
+ * @throws ConsulError with the answer's status and text unless it is 2xx; `TimeoutError` when the time is over.
+ */
+export async function call(
+  access: ConsulAccess,
+  method: "GET" | "PUT",
+  request: ConsulCall,
+  signal: AbortSignal,
+): Promise<ConsulAnswer> {
+  signal.throwIfAborted();
+  const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
+  const startedMs = performance.now();
+  const ctx = new EventEmitter();
+  let failure: ConsulError | undefined;
+  const fail = (message: string): void => {
+    failure ??= new ConsulError(`${what}: ${message}`);
+    ctx.emit("cancel");
+  };
+  const body = new BoundedBody(access.maxAnswerBytes, fail);
+  const onAbort = (): void => void ctx.emit("cancel");
+  signal.addEventListener("abort", onAbort);
+  try {
+    const token = access.token ?? access.api._defaults?.token;
+    const { headers } = await access.api[method === "GET" ? "_get" : "_put"]({
+      path: request.path,
+      params: { ...request.params },
+      query: given({ ...request.query, ns: access.namespace }),
+      headers: given({ "x-consul-token": token }),
+      ...(request.body === undefined ? {} : { body: request.body, type: "json" }),
+      ...(access.agent === undefined ? {} : { agent: access.agent }),
+      timeout: request.timeoutMs,
+      ctx,
+      pipe: body,
+    });
+    return { headers, text: body.text };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw failure ?? explain(what, error, body.text, request.timeoutMs, performance.now() - startedMs);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Parses an answer's body. @throws ConsulError that shows the beginning of what is not JSON (a proxy's page, say). */
+export function parseAnswer(answer: ConsulAnswer): unknown {
+  try {
+    return JSON.parse(answer.text);
+  } catch (cause) {
+    throw new ConsulError(`the answer is not JSON: ${excerpt(answer.text)}`, { cause });
+  }
+}
+
+/** Collects a body. The client never settles when a body is cut off, and has no limit for it: both are seen here. */
+class BoundedBody extends Writable {
+  readonly #chunks: Buffer[] = [];
+  readonly #maxBytes: number;
+  readonly #fail: (message: string) => void;
+  #bytes = 0;
+
+  constructor(maxBytes: number, fail: (message: string) => void) {
+    super();
+    this.#maxBytes = maxBytes;
+    this.#fail = fail;
+    this.on("pipe", (response: IncomingMessage) => {
+      response.on("close", () => {
+        if (!response.complete) fail("the answer was cut off");
+      });
+    });
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString("utf8");
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes <= this.#maxBytes) this.#chunks.push(chunk);
+    else this.#fail(`the answer is longer than ${this.#maxBytes} bytes`);
+    done();
+  }
+}
+
+function explain(what: string, error: unknown, text: string, timeoutMs: number, elapsedMs: number): Error {
+  if (has(error, "isTimeout", true)) return new TimeoutError(`consul: ${what}`, timeoutMs, error);
+  if (has(error, "isResponse", true)) {
+    const statusCode = (error as { readonly statusCode?: number }).statusCode;
+    return new ConsulError(`${what}: answered ${statusCode}${text.trim() === "" ? "" : `: ${excerpt(text)}`}`, {
+      cause: error,
+      statusCode,
+    });
+  }
+  // The client puts its own name before each message; a refused "localhost" has a code, but no message.
+  const message = (error instanceof Error ? error.message : String(error)).replace(/^consul: ?/, "");
+  const code = error instanceof Error && "code" in error ? String(error.code) : "failed";
+  const hint =
+    has(error, "code", "ECONNRESET") && elapsedMs < REFUSED_WITHIN_MS
+      ? " (if Consul is up, this may be its limit of connections per client address, limits.http_max_conns_per_client," +
+        " 200 by default: each watched service takes one)"
+      : "";
+  return new ConsulError(`${what}: ${message === "" ? code : message}${hint}`, { cause: error });
+}
+
+function has(error: unknown, key: string, value: unknown): boolean {
+  return typeof error === "object" && error !== null && Reflect.get(error, key) === value;
+}
+
+function excerpt(text: string): string {
+  const line = text.replace(/\s+/g, " ").trim();
+  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+}
+
+/** Without the members that are undefined, which the client would send as empty. */
+function given(record: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(record).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}

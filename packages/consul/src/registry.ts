@@ -1,0 +1,208 @@
+import * as http from "node:http";
+import * as https from "node:https";
+import {
+  type Check,
+  type Env,
+  InvalidOptionError,
+  type Registry,
+  checkOptions,
+  createRegistry,
+  is,
+  resolveEnv,
+} from "@rollcall/core";
+import Consul from "consul";
+import type { ConsulAccess } from "./call.ts";
+import { type ConsulCheck, MAX_MS, checkConsulCheck } from "./check.ts";
+import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "./client.ts";
+import { consulSink } from "./sink.ts";
+import { consulSource } from "./source.ts";
+
+/** How an `https://` URL is connected to; each means what it means in `node:tls`. */
+export interface ConsulTlsOptions {
+  readonly ca?: string | Buffer | readonly (string | Buffer)[] | undefined;
+  readonly cert?: string | Buffer | undefined;
+  readonly key?: string | Buffer | undefined;
+  readonly passphrase?: string | undefined;
+  readonly servername?: string | undefined;
+  /** Default true. */
+  readonly rejectUnauthorized?: boolean | undefined;
+}
+
+/** Where Consul is, and how to use it. Everything has a default. */
+export interface ConsulRegistryOptions {
+  /** The agent's address. Default `http://127.0.0.1:8500`. `/v1` is added. */
+  readonly url?: string | URL | undefined;
+  /** An ACL token, sent with every request. */
+  readonly token?: string | undefined;
+  /** Which datacenter is read. Default: the agent's own. Instances are always registered with the agent itself. */
+  readonly datacenter?: string | undefined;
+  /** Consul Enterprise only. */
+  readonly namespace?: string | undefined;
+  /** Only for `https://`. */
+  readonly tls?: ConsulTlsOptions | undefined;
+  /** Lets any server answer, not only the leader: cheaper, works without a leader, may be a little behind. Default false. */
+  readonly stale?: boolean | undefined;
+  /** How long Consul holds back its answer while nothing changes; 1 s to 10 min, default 30 s. A hung agent is noticed after that. */
+  readonly waitMs?: number | undefined;
+  /** How long any request may take that Consul answers at once. Default 5 s. */
+  readonly timeoutMs?: number | undefined;
+  /** How Consul finds out that a registered instance is dead. Default: a TTL of 15 s. */
+  readonly check?: ConsulCheck | undefined;
+  /** When Consul forgets an instance whose check keeps failing. Default 1 min, which is also the least. */
+  readonly deregisterCriticalAfterMs?: number | undefined;
+  /** The key of the metadata that holds the zone. Default `zone`. */
+  readonly zoneKey?: string | undefined;
+  /** A longer answer is refused. Default 16 MiB. */
+  readonly maxAnswerBytes?: number | undefined;
+  /** A client of npm `consul` to use instead of one made from `url` and `tls`. It is not closed with the registry. */
+  readonly client?: Consul | ConsulApi | undefined;
+  readonly env?: Partial<Env> | undefined;
+}
+
+const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
+  url: checkUrl,
+  token: is.nonEmptyString,
+  datacenter: is.nonEmptyString,
+  namespace: is.nonEmptyString,
+  tls: is.shape({
+    ca: (value, path) => (Array.isArray(value) ? value : [value]).forEach((each) => isPem(each, path)),
+    cert: isPem,
+    key: isPem,
+    passphrase: is.string,
+    servername: is.string,
+    rejectUnauthorized: is.boolean,
+  }),
+  stale: is.boolean,
+  waitMs: is.number(1_000, 600_000),
+  timeoutMs: is.number(1, MAX_MS),
+  check: checkConsulCheck,
+  deregisterCriticalAfterMs: is.number(60_000, MAX_MS),
+  zoneKey: (value, path) => {
+    if (typeof value !== "string" || !isMetaKey(value)) throw new InvalidOptionError(path, META_KEY, value);
+  },
+  maxAnswerBytes: is.number(1),
+  client: (value, path) => {
+    const verbs = typeof value === "object" && value !== null ? (value as Partial<ConsulApi>) : {};
+    if (typeof verbs._get !== "function" || typeof verbs._put !== "function") {
+      throw new InvalidOptionError(path, "a client of npm consul", value);
+    }
+  },
+  env: is.env,
+};
+
+/**
+ * Makes a {@link Registry} over a Consul agent. Connects only when something is watched or registered. The caller
+ * closes it, which deregisters what it registered and leaves no socket behind.
+ *
+ * The halves have their own sockets, so that no number of watches keeps a heartbeat waiting.
+ *
+ * @throws InvalidOptionError for an option that cannot work, or that there is none of.
+ */
+export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
+  checkOptions("", options, CHECKS);
+  checkConnection(options);
+  const env = resolveEnv(options.env);
+  const [reader, writer] = options.client === undefined ? [connect(options), connect(options)] : share(options.client);
+  const common: Omit<ConsulAccess, "api"> = {
+    token: options.token,
+    namespace: options.namespace,
+    maxAnswerBytes: options.maxAnswerBytes ?? 16 * 1024 * 1024,
+  };
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  const zoneKey = options.zoneKey ?? "zone";
+  const background = new Set<Promise<void>>();
+
+  return createRegistry({
+    name: "consul",
+    env: options.env,
+    source(query) {
+      checkName("service", query.service);
+      return consulSource({ ...common, ...reader }, query, {
+        waitMs: Math.round(options.waitMs ?? 30_000),
+        timeoutMs,
+        datacenter: options.datacenter,
+        stale: options.stale ?? false,
+        zoneKey,
+        env,
+      });
+    },
+    sink(instance) {
+      encodeInstance(instance, zoneKey); // what Consul cannot hold is refused now, not when it is registered
+      return consulSink(
+        { ...common, ...writer },
+        {
+          check: options.check ?? {},
+          deregisterCriticalAfterMs: options.deregisterCriticalAfterMs ?? 60_000,
+          timeoutMs,
+          zoneKey,
+          env,
+          background,
+        },
+      );
+    },
+    async close() {
+      await Promise.all(background);
+      await Promise.all([reader, writer].map((half) => destroy(half.agent)));
+    },
+  });
+}
+
+function checkUrl(value: unknown, path: string): void {
+  is.url(value, path);
+  const { search, hash } = new URL(String(value));
+  if (search !== "" || hash !== "") throw new InvalidOptionError(path, "a URL without ? and #", value);
+}
+
+function isPem(value: unknown, path: string): void {
+  if (value instanceof Uint8Array || (typeof value === "string" && value !== "")) return;
+  throw new InvalidOptionError(path, "a PEM text or a Buffer", value);
+}
+
+function checkConnection({ url, tls, client }: ConsulRegistryOptions): void {
+  if (client !== undefined) {
+    for (const [path, value] of Object.entries({ url, tls })) {
+      if (value !== undefined) throw new InvalidOptionError(path, "none beside client, which has its own", value);
+    }
+  } else if (tls !== undefined && !/^https:/i.test(String(url))) {
+    throw new InvalidOptionError("tls", "an https:// url to go with it", tls);
+  }
+}
+
+/** A client, and the sockets that are ours to close. */
+type Half = Pick<ConsulAccess, "api" | "agent">;
+
+function connect(options: ConsulRegistryOptions): Half {
+  const url = new URL(options.url ?? "http://127.0.0.1:8500");
+  const path = url.pathname.replace(/\/+$/, "");
+  url.pathname = path.endsWith("/v1") ? path : `${path}/v1`;
+  const tls = options.tls as https.AgentOptions | undefined;
+  const settings = {
+    keepAlive: true,
+    // The client asks for the host as the URL writes it, and nothing resolves "[::1]"; an agent's own host is used first.
+    ...(url.hostname.startsWith("[") ? { host: url.hostname.slice(1, -1) } : {}),
+  };
+  const agent = url.protocol === "https:" ? new https.Agent({ ...settings, ...tls }) : new http.Agent(settings);
+  // Its types know neither baseUrl nor the verbs.
+  const made = new Consul({ baseUrl: url.href, agent } as ConstructorParameters<typeof Consul>[0]);
+  return { api: made as unknown as ConsulApi, agent };
+}
+
+/** Both halves over a given client; writing gets sockets of its own if the client's agent is a plain one. */
+function share(client: Consul | ConsulApi): readonly [Half, Half] {
+  const api = client as unknown as ConsulApi;
+  return [{ api }, { api, agent: siblingOf(api._opts?.agent) }];
+}
+
+/** An agent with the same options, but its own and unlimited sockets; none if it is not one of Node's own. */
+function siblingOf(agent: (http.Agent & { readonly options?: http.AgentOptions }) | undefined): http.Agent | undefined {
+  const Kind = [http.Agent, https.Agent].find((each) => agent?.constructor === each);
+  return Kind && new Kind({ ...agent?.options, maxSockets: Infinity, maxTotalSockets: Infinity });
+}
+
+/** Resolves when the sockets are really gone. */
+async function destroy(agent: http.Agent | undefined): Promise<void> {
+  const sockets = [agent?.sockets, agent?.freeSockets].flatMap((byName) => Object.values(byName ?? {})).flat();
+  const closed = sockets.map((socket) => new Promise<void>((resolve) => socket?.once("close", () => resolve())));
+  agent?.destroy();
+  await Promise.all(closed);
+}

@@ -1,0 +1,170 @@
+import { randomUUID } from "node:crypto";
+import { type Env, type Instance, type Sink, isDiscoveryError, sleep } from "@rollcall/core";
+import { type ConsulAccess, ConsulError, call, parseAnswer } from "./call.ts";
+import { type ConsulCheck, DEFAULT_TTL_MS, defineCheck, duration } from "./check.ts";
+import { encodeInstance } from "./client.ts";
+
+/** How a {@link consulSink} announces. */
+export interface ConsulSinkOptions {
+  readonly check: ConsulCheck;
+  readonly deregisterCriticalAfterMs: number;
+  readonly timeoutMs: number;
+  readonly zoneKey: string;
+  readonly env: Env;
+  /** Gets what goes on after a call has been given up, so that the connection is not closed under it. */
+  readonly background: Set<Promise<void>>;
+}
+
+/** All of `register`; below the five seconds that core gives it, so that the error says what was missing. */
+const REGISTER_MS = 4_500;
+const REMOVE_MS = 2_000;
+/** How often the agent is asked at least: it has no other way to say that it was restarted and has forgotten. */
+const MAX_RENEW_MS = 5_000;
+const [FIRST_LOOK_MS, MAX_LOOK_MS] = [10, 250];
+
+/**
+ * Announces through the agent: the record lives while the agent does, and is gone from the passing ones when its check
+ * fails. The check starts as passing, because a server registers when it can serve. `register` resolves when a reader
+ * in the agent's datacenter sees the instance among the passing ones: the agent itself answers before that.
+ *
+ * One sink announces one instance. The note in its check says so; a record of the same id that somebody else has
+ * written meanwhile is left alone by `remove`.
+ */
+export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Sink {
+  const { check, env, timeoutMs } = options;
+  const notes = `announced by rollcall ${randomUUID()}`; // an identity, not a chance: it must differ between processes
+  const isTtl = !("http" in check || "tcp" in check);
+  let undoing: Promise<void> = Promise.resolve();
+
+  const write = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<void> => {
+    const body = {
+      ...encodeInstance(instance, options.zoneKey),
+      Check: {
+        CheckID: checkIdOf(instance),
+        Name: `Service '${instance.service}' check`,
+        Notes: notes,
+        Status: "passing",
+        DeregisterCriticalServiceAfter: duration(options.deregisterCriticalAfterMs),
+        ...defineCheck(check, instance),
+      },
+    };
+    // Without replace-existing-checks, a check with another id stays behind, and will be critical one day.
+    const query = { "replace-existing-checks": "true" };
+    await call(access, "PUT", { path: "/agent/service/register", query, body, timeoutMs: limitMs }, signal);
+  };
+
+  /** Waits until the catalog has what the agent was told. */
+  const appear = async (instance: Instance, deadlineMs: number, signal: AbortSignal): Promise<void> => {
+    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(2 * delayMs, MAX_LOOK_MS)) {
+      const missing = await look(instance, Math.max(1, deadlineMs - env.now()), signal);
+      if (missing === undefined) return;
+      if (env.now() + delayMs >= deadlineMs) {
+        throw new ConsulError(`the agent accepted ${instance.id}, but a client would not see it: ${missing}`);
+      }
+      await sleep(env, delayMs, signal, { keepAlive: true });
+    }
+  };
+
+  /** What keeps the instance from being seen; undefined if nothing does. */
+  const look = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<string | undefined> => {
+    try {
+      const params = { service: instance.service };
+      const query = { filter: equals("Service.ID", instance.id) };
+      const path = "/health/service/{service}";
+      const answer = await call(access, "GET", { path, params, query, timeoutMs: limitMs }, signal);
+      // A token may write without being allowed to read; then there is nothing to wait for.
+      if (answer.headers["x-consul-results-filtered-by-acls"] === "true") return undefined;
+      return missingIn(parseAnswer(answer), notes);
+    } catch (error) {
+      if (error instanceof ConsulError && error.statusCode === 403) return undefined;
+      throw error;
+    }
+  };
+
+  /** The note of the check that the agent has under our id, if it has one. */
+  const noteOf = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<string | undefined> => {
+    const id = checkIdOf(instance);
+    const query = { filter: equals("CheckID", id) };
+    const answer = await call(access, "GET", { path: "/agent/checks", query, timeoutMs: limitMs }, signal);
+    const checks = parseAnswer(answer) as Readonly<Record<string, AgentCheck>> | null;
+    return checks !== null && Object.hasOwn(checks, id) ? checks[id]?.Notes : undefined;
+  };
+
+  const renew = async (instance: Instance, signal: AbortSignal): Promise<void> => {
+    if (isTtl) {
+      // An agent that has lost the check says so: 500 "does not have associated TTL", 404 in newer versions.
+      const params = { id: checkIdOf(instance) };
+      await call(access, "PUT", { path: "/agent/check/pass/{id}", params, timeoutMs }, signal);
+    } else if ((await noteOf(instance, timeoutMs, signal)) === undefined) {
+      throw new ConsulError(`the agent does not know ${instance.id} any more`);
+    }
+  };
+
+  const remove = async (instance: Instance, signal: AbortSignal): Promise<void> => {
+    const note = await noteOf(instance, REMOVE_MS, signal);
+    if (note !== undefined && note !== notes) return; // somebody else's by now
+    try {
+      const params = { id: instance.id };
+      await call(access, "PUT", { path: "/agent/service/deregister/{id}", params, timeoutMs: REMOVE_MS }, signal);
+    } catch (error) {
+      if (!(error instanceof ConsulError && error.statusCode === 404)) throw error;
+    }
+  };
+
+  /** The caller left while the agent may have accepted already: nobody else would take that back. */
+  const undo = (instance: Instance): void => {
+    undoing = remove(instance, AbortSignal.timeout(REMOVE_MS))
+      .catch(() => undefined) // then the check will: nobody renews it
+      .finally(() => options.background.delete(undoing));
+    options.background.add(undoing);
+  };
+
+  return {
+    name: "consul",
+    async register(instance, signal) {
+      await undoing; // or it would remove what is written now
+      signal.throwIfAborted();
+      const deadlineMs = env.now() + REGISTER_MS;
+      try {
+        await write(instance, Math.min(timeoutMs, REGISTER_MS), signal);
+        await appear(instance, deadlineMs, signal);
+      } catch (error) {
+        // A failed try is not undone: it will be repeated, and a repair must not take away what clients still see.
+        if (signal.aborted && !isDiscoveryError(signal.reason, "TIMEOUT")) undo(instance);
+        throw error;
+      }
+      return {
+        renewEveryMs: isTtl ? Math.min((check.ttlMs ?? DEFAULT_TTL_MS) / 3, MAX_RENEW_MS) : MAX_RENEW_MS,
+        renew: (renewSignal) => renew(instance, renewSignal),
+        remove: (removeSignal) => remove(instance, removeSignal),
+      };
+    },
+  };
+}
+
+interface AgentCheck {
+  readonly Notes?: string;
+  readonly CheckID?: string;
+  readonly Status?: string;
+  readonly Output?: string;
+}
+
+function checkIdOf(instance: Instance): string {
+  return `service:${instance.id}`;
+}
+
+/** An expression for Consul's `filter`, which has no escapes; older versions of Consul ignore it. */
+function equals(selector: string, value: string): string | undefined {
+  const quote = ['"', "`"].find((each) => !value.includes(each) && !(each === '"' && value.includes("\\")));
+  return quote === undefined ? undefined : `${selector} == ${quote}${value}${quote}`;
+}
+
+function missingIn(records: unknown, notes: string): string | undefined {
+  const entries = Array.isArray(records)
+    ? (records as readonly { readonly Checks?: readonly AgentCheck[] | null }[])
+    : [];
+  const mine = entries.find((entry) => entry?.Checks?.some((check) => check?.Notes === notes));
+  if (mine === undefined) return "the catalog does not have it yet";
+  const failing = mine.Checks?.find((check) => check.Status !== "passing");
+  return failing && `check ${failing.CheckID} is ${failing.Status} (${failing.Output?.trim()})`;
+}

@@ -1,0 +1,361 @@
+import { type Instance, type NormalizedQuery, channels, createInstancer, systemEnv } from "@rollcall/core";
+import { describe, expect, it } from "vitest";
+import { type FakeConsul, type Reply, answer, fakeConsul, record } from "../test/fake-consul.ts";
+import { type ConsulSourceOptions, consulSource } from "./source.ts";
+
+const ports = (instances: readonly Instance[] | undefined) => instances?.map(({ port }) => port);
+const never: Reply = () => undefined;
+
+interface Given {
+  readonly query?: Partial<NormalizedQuery>;
+  readonly options?: Partial<ConsulSourceOptions>;
+}
+
+function sourceOf(fake: FakeConsul, { query, options }: Given = {}) {
+  return consulSource(
+    fake.access(),
+    { service: "lorem", tags: [], passingOnly: true, ...query },
+    { waitMs: 30_000, timeoutMs: 5_000, stale: false, zoneKey: "zone", env: systemEnv, ...options },
+  );
+}
+
+/** A watch that can be read step by step, and is ended with the test. */
+function watch(fake: FakeConsul, given?: Given) {
+  const controller = new AbortController();
+  const steps = sourceOf(fake, given).watch(controller.signal)[Symbol.asyncIterator]();
+  return {
+    next: () => steps.next(),
+    abort: (reason?: unknown) => controller.abort(reason),
+    [Symbol.dispose]: () => controller.abort(),
+  };
+}
+
+/** Answers one after another, then never. */
+function script(...replies: readonly Reply[]): Reply {
+  const left = [...replies];
+  return (request, response) => (left.shift() ?? never)(request, response);
+}
+const says =
+  (index: number | string | undefined, ...records: unknown[]): Reply =>
+  (_, response) =>
+    answer(response, index, records);
+
+const failure = (promise: Promise<unknown>): Promise<Error> =>
+  promise.then(
+    () => expect.unreachable("it should have failed"),
+    (error: unknown) => error as Error,
+  );
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("what a consul source asks", () => {
+  it("asks at once first, then waits for the index to move", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1)), says(9, record(2)), never));
+    using steps = watch(fake);
+    expect(ports((await steps.next()).value)).toEqual([1]);
+    expect(ports((await steps.next()).value)).toEqual([2]);
+    void steps.next().catch(() => undefined);
+    await fake.request(3);
+    expect(fake.requests.map((request) => [request.path, Object.fromEntries(request.query)])).toEqual([
+      ["/v1/health/service/lorem", { passing: "1" }],
+      ["/v1/health/service/lorem", { passing: "1", index: "7", wait: "30000ms" }],
+      ["/v1/health/service/lorem", { passing: "1", index: "9", wait: "30000ms" }],
+    ]);
+  });
+
+  it("sends the first tag to Consul and filters by all of them", async () => {
+    const records = [record(1, { Tags: ["a", "b"] }), record(2, { Tags: ["a"] }), record(3, { Tags: ["A", "B"] })];
+    await using fake = await fakeConsul(says(7, ...records));
+    using steps = watch(fake, { query: { tags: ["a", "b"] } });
+    expect(ports((await steps.next()).value)).toEqual([1]);
+    expect((await fake.request(1)).query.getAll("tag")).toEqual(["a"]);
+  });
+
+  it("asks for what does not pass, for another datacenter and for stale data only when told to", async () => {
+    await using fake = await fakeConsul(says(7));
+    using steps = watch(fake, { query: { passingOnly: false }, options: { datacenter: "dc2", stale: true } });
+    await steps.next();
+    expect(Object.fromEntries((await fake.request(1)).query)).toEqual({ dc: "dc2", stale: "1" });
+  });
+
+  it("uses the datacenter that a given client has by default", async () => {
+    await using fake = await fakeConsul(says(7));
+    const access = fake.access();
+    const api = Object.assign(access.api, { _defaults: { dc: "dc3" } });
+    const options = { waitMs: 1_000, timeoutMs: 1_000, stale: false, zoneKey: "zone", env: systemEnv };
+    const source = consulSource({ ...access, api }, { service: "x", tags: [], passingOnly: true }, options);
+    await source.watch(new AbortController().signal)[Symbol.asyncIterator]().next();
+    expect((await fake.request(1)).query.get("dc")).toBe("dc3");
+  });
+
+  it("keeps an index exactly that is more than a number holds", async () => {
+    const index = "18446744073709551615";
+    await using fake = await fakeConsul(script(says(index, record(1)), says(index, record(1))));
+    using steps = watch(fake);
+    await steps.next();
+    await steps.next();
+    expect((await fake.request(2)).query.get("index")).toBe(index);
+  });
+});
+
+describe.concurrent("what a consul source makes of an index", () => {
+  it.each([undefined, "0", "NaN", "-5", "1e3", "", "7, 7"])(
+    "does not wait for the index %j, yields what came with it, and asks again only after a second",
+    async (index) => {
+      await using fake = await fakeConsul(says(index, record(1)));
+      using steps = watch(fake);
+      expect(ports((await steps.next()).value)).toEqual([1]);
+      expect(ports((await steps.next()).value)).toEqual([1]);
+      const [first, second] = fake.requests;
+      expect(second?.query.has("index")).toBe(false);
+      expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(900);
+    },
+  );
+
+  it.each([
+    ["backwards", 50],
+    ["to 0", 0],
+    ["away", undefined],
+  ])("yields a good answer although the index went %s, and ends the watch", async (_, index) => {
+    await using fake = await fakeConsul(script(says(100, record(1)), says(index, record(2))));
+    using steps = watch(fake);
+    await steps.next();
+    expect(ports((await steps.next()).value)).toEqual([2]);
+    expect(await steps.next()).toEqual({ done: true, value: undefined });
+    expect(fake.requests.length).toBe(2);
+  });
+
+  it.each([50, 0, undefined])(
+    "ends the watch without a word when an empty answer takes the index back to %s",
+    async (index) => {
+      await using fake = await fakeConsul(script(says(100, record(1)), says(index)));
+      using steps = watch(fake);
+      await steps.next();
+      expect(await steps.next()).toEqual({ done: true, value: undefined });
+    },
+  );
+
+  it("believes an empty answer whose index moved on", async () => {
+    await using fake = await fakeConsul(script(says(100, record(1)), says(101)));
+    using steps = watch(fake);
+    await steps.next();
+    expect((await steps.next()).value).toEqual([]);
+  });
+
+  it("starts from no index in a new watch, whatever the last one knew", async () => {
+    await using fake = await fakeConsul(
+      script(says(100, record(1)), (_, response) => response.writeHead(500).end(), says(3)),
+    );
+    const source = sourceOf(fake);
+    const { signal } = new AbortController();
+    const seen: unknown[] = [];
+    await failure(
+      (async () => {
+        for await (const set of source.watch(signal)) seen.push(set.length);
+      })(),
+    );
+    await source.watch(signal)[Symbol.asyncIterator]().next();
+    expect(seen).toEqual([1]);
+    expect(fake.requests.map((request) => request.query.get("index"))).toEqual([null, "100", null]);
+  });
+});
+
+describe.concurrent("how often a consul source asks", () => {
+  it("never runs hot: two polls at once, then five a second at most, however fast Consul answers", async () => {
+    let index = 1;
+    await using fake = await fakeConsul((_, response) => answer(response, ++index, [record(1)]));
+    using steps = watch(fake);
+    const startMs = performance.now();
+    while (performance.now() - startMs < 1_500) await steps.next();
+    const mostly = 2 + (performance.now() - startMs) / 195; // a timer may be a little early
+    const gaps = fake.requests.map((request, n) => request.atMs - (fake.requests[n - 1]?.atMs ?? 0)).slice(2);
+    expect(fake.requests.length).toBeGreaterThanOrEqual(5); // and does not sleep either
+    expect(fake.requests.length).toBeLessThanOrEqual(mostly);
+    expect(Math.min(...gaps)).toBeGreaterThan(150);
+  });
+
+  it("keeps that pace across watches that are lost again and again", async () => {
+    let index = 1_000;
+    await using fake = await fakeConsul((_, response) => answer(response, --index, [record(1)]));
+    const source = sourceOf(fake);
+    const { signal } = new AbortController();
+    const startMs = performance.now();
+    while (performance.now() - startMs < 1_500) for await (const _ of source.watch(signal)) void _;
+    expect(fake.requests.length).toBeLessThanOrEqual(10);
+  });
+
+  it.each<[string, Reply]>([
+    ["errors", (_, response) => response.writeHead(500).end()],
+    ["hangs up", (_, response) => response.destroy()],
+    ["talks junk", (_, response) => response.end("<html>")],
+    ["gives index 0", says(0, record(1))],
+    [
+      "goes backwards",
+      (() =>
+        (
+          (index) => (_, response) =>
+            answer(response, --index, [record(1)])
+        )(1_000))() as Reply,
+    ],
+  ])("stays below six requests a second under core's loop when Consul %s", async (_, reply) => {
+    await using fake = await fakeConsul(reply);
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    instancer.subscribe(() => undefined);
+    await pause(2_000);
+    expect(fake.requests.length).toBeGreaterThan(1);
+    expect(fake.requests.length).toBeLessThanOrEqual(12);
+  });
+
+  it("ends its wait at once when the signal aborts", async () => {
+    await using fake = await fakeConsul(says(0, record(1)));
+    using steps = watch(fake);
+    await steps.next();
+    const waiting = steps.next().catch(() => ({ done: true }));
+    const startMs = performance.now();
+    steps.abort();
+    expect((await waiting).done).toBe(true);
+    expect(performance.now() - startMs).toBeLessThan(100);
+    expect(fake.requests.length).toBe(1);
+  });
+});
+
+describe("when a consul source fails", () => {
+  it.each([400, 403, 429, 500, 502])("throws at once on an answer %i", async (status) => {
+    await using fake = await fakeConsul((_, response) => response.writeHead(status).end("no"));
+    using steps = watch(fake);
+    const startMs = performance.now();
+    expect(await failure(steps.next())).toMatchObject({ name: "ConsulError", statusCode: status });
+    expect(performance.now() - startMs).toBeLessThan(500);
+  });
+
+  it.each<[string, Reply]>([
+    [
+      "HTML instead of JSON",
+      (_, response) => response.writeHead(200, { "content-type": "text/html" }).end("<html></html>"),
+    ],
+    ["10 MB of junk", (_, response) => response.end("x".repeat(10_000_000))],
+    ["an empty body", (_, response) => response.end()],
+    ["an object instead of a list", (_, response) => answer(response, 8, { error: "no" })],
+    ["null instead of a list", (_, response) => answer(response, 8, null)],
+    ["a weight that is the bare word NaN", (_, response) => response.end('[{"Service":{"Weights":{"Passing":NaN}}}]')],
+    [
+      "a body that is cut off in the middle",
+      (_, response) => {
+        response.writeHead(200, { "content-length": "1000" }).write('[{"Node":');
+        setTimeout(() => response.destroy(), 10);
+      },
+    ],
+    ["only records that make no sense, where there were good ones", says(8, null, record(0))],
+  ])("keeps the last good set as stale after %s", async (_, reply) => {
+    await using fake = await fakeConsul(script(says(7, record(1)), reply));
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    const changes: string[] = [];
+    const stale = Promise.withResolvers<void>();
+    instancer.subscribe(() => {
+      changes.push(instancer.snapshot.state);
+      if (instancer.snapshot.state === "stale") stale.resolve();
+    });
+    await stale.promise;
+    expect(changes).toEqual(["live", "stale"]);
+    expect(ports(instancer.snapshot.instances)).toEqual([1]);
+  });
+
+  it("notices a poll that Consul never answers, soon after its wait is over", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1)), never));
+    using steps = watch(fake, { options: { waitMs: 160 } });
+    await steps.next();
+    const startMs = performance.now();
+    expect(await failure(steps.next())).toMatchObject({ code: "TIMEOUT", timeoutMs: 2_170 });
+    expect(performance.now() - startMs).toBeLessThan(2_500);
+  });
+
+  it("does not wait that long for a first answer, which Consul never holds back", async () => {
+    await using fake = await fakeConsul(never);
+    using steps = watch(fake, { options: { waitMs: 600_000, timeoutMs: 60 } });
+    expect(await failure(steps.next())).toMatchObject({ code: "TIMEOUT", timeoutMs: 60 });
+  });
+
+  it("ends a parked poll within 100 ms of the abort, and closes its socket", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1)), never));
+    using steps = watch(fake);
+    await steps.next();
+    const parked = failure(steps.next());
+    const request = await fake.request(2);
+    const startMs = performance.now();
+    steps.abort(new Error("bye"));
+    expect((await parked).message).toBe("bye");
+    await request.closed;
+    expect(performance.now() - startMs).toBeLessThan(100);
+  });
+
+  it("does not believe a server that has neither a leader nor an instance", async () => {
+    await using fake = await fakeConsul((_, response) => {
+      response.setHeader("x-consul-knownleader", "false");
+      answer(response, 1, []);
+    });
+    using steps = watch(fake, { options: { stale: true } });
+    expect((await failure(steps.next())).message).toContain("no leader");
+  });
+
+  it("believes a server without a leader that has instances", async () => {
+    await using fake = await fakeConsul((_, response) => {
+      response.setHeader("x-consul-knownleader", "false");
+      answer(response, 1, [record(1)]);
+    });
+    using steps = watch(fake, { options: { stale: true } });
+    expect(ports((await steps.next()).value)).toEqual([1]);
+  });
+});
+
+describe("what a consul source reports", () => {
+  it("skips bad records, and reports each answer that has some on the channel", async () => {
+    await using fake = await fakeConsul(script(says(7, null, record(1), record(0)), says(8, record(1))));
+    const messages: unknown[] = [];
+    const unsubscribe = channels.badRecord.subscribe((message) => messages.push(message));
+    using steps = watch(fake);
+    expect(ports((await steps.next()).value)).toEqual([1]);
+    await steps.next();
+    unsubscribe();
+    expect(messages).toEqual([
+      {
+        registry: "consul",
+        service: "lorem",
+        skipped: 2,
+        errors: [
+          { record: null, error: expect.any(TypeError) },
+          { record: record(0), error: expect.objectContaining({ path: "port" }) },
+        ],
+      },
+    ]);
+  });
+
+  it("takes a service that has only bad records from the start for empty", async () => {
+    await using fake = await fakeConsul(script(says(7, record(0)), says(8, record(1)), says(9), says(10, record(0))));
+    using steps = watch(fake);
+    for (const expected of [[], [1], [], []]) expect(ports((await steps.next()).value)).toEqual(expected);
+  });
+
+  it("is not disturbed by a listener that throws, and loses no update by it", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1)), says(8, record(2)), says(9, record(3))));
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    const seen: unknown[] = [];
+    const done = Promise.withResolvers<void>();
+    instancer.subscribe(() => {
+      throw new Error("mine");
+    });
+    instancer.subscribe(() => {
+      seen.push(ports(instancer.snapshot.instances));
+      if (seen.length === 3) done.resolve();
+    });
+    await done.promise;
+    expect(seen).toEqual([[1], [2], [3]]);
+  });
+
+  it("tells nobody of an answer that says nothing new", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1), record(2)), says(8, record(2), record(1)), never));
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    let notified = 0;
+    instancer.subscribe(() => notified++);
+    await fake.request(3);
+    expect(notified).toBe(1);
+  });
+});

@@ -1,0 +1,111 @@
+import { type Env, type Instance, type NormalizedQuery, type Source, channels, sleep } from "@rollcall/core";
+import { type ConsulAccess, type ConsulAnswer, ConsulError, call, parseAnswer } from "./call.ts";
+import { decodeInstances } from "./client.ts";
+
+/** How a {@link consulSource} asks. */
+export interface ConsulSourceOptions {
+  /** How long Consul holds back its answer while nothing changes. */
+  readonly waitMs: number;
+  /** For requests that Consul answers at once. */
+  readonly timeoutMs: number;
+  readonly datacenter?: string | undefined;
+  /** Any server may answer, not only the leader. */
+  readonly stale: boolean;
+  /** Which key of the metadata is the zone. */
+  readonly zoneKey: string;
+  readonly env: Env;
+}
+
+/** At most five polls a second, whatever Consul answers: one per interval, and two at once. */
+const POLL_INTERVAL_MS = 200;
+const POLL_BURST = 2;
+/** Between polls that Consul cannot hold back, because it gave no index to wait for. */
+const BLIND_INTERVAL_MS = 1_000;
+/** What the network may take beyond Consul's own waiting time. */
+const SLACK_MS = 2_000;
+
+/**
+ * Reads one service by blocking queries: each answer carries an index, and the next request is answered when the index
+ * has moved, or after `waitMs`. The rules are HashiCorp's: an answer is no proof of change (core compares); an index
+ * that is missing or 0 is not waited for; one that goes backwards means that Consul's state was replaced, so the watch
+ * ends. A non-empty answer that says so is still good news and is yielded; an empty one may come from a registry that
+ * has lost its data, and is left to the next watch. Everything else that is wrong throws at once.
+ */
+export function consulSource(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions): Source {
+  const { service, tags, passingOnly } = query;
+  const { waitMs, env } = options;
+  // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
+  const pace = pacer(env);
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
+    let index = 0n;
+    let populated = false;
+    while (!signal.aborted) {
+      await pace(signal);
+      const blocking = index > 0n;
+      const answer = await call(
+        access,
+        "GET",
+        {
+          path: "/health/service/{service}",
+          params: { service },
+          query: {
+            passing: passingOnly ? "1" : undefined,
+            tag: tags[0], // the others are filtered here: old versions of Consul take only one
+            dc: options.datacenter ?? access.api._defaults?.dc,
+            stale: options.stale ? "1" : undefined,
+            index: blocking ? String(index) : undefined,
+            wait: blocking ? `${waitMs}ms` : undefined,
+          },
+          // Consul adds up to a sixteenth to the wait, so that not all clients come back at the same time.
+          timeoutMs: blocking ? waitMs + waitMs / 16 + SLACK_MS : options.timeoutMs,
+        },
+        signal,
+      );
+      const instances = decode(answer, populated);
+      const next = indexOf(answer);
+      if (next >= index || instances.length > 0) yield instances;
+      if (next < index) return;
+      index = next;
+      populated = instances.length > 0;
+      if (index === 0n) await sleep(env, BLIND_INTERVAL_MS, signal);
+    }
+  }
+
+  function decode(answer: ConsulAnswer, populated: boolean): readonly Instance[] {
+    const { instances, skipped, errors } = decodeInstances(parseAnswer(answer), query, options.zoneKey);
+    if (skipped > 0) channels.badRecord.publish({ registry: "consul", service, skipped, errors });
+    if (instances.length > 0) return instances;
+    // Records that turned bad all at once are a failure of the registry, not the end of the service.
+    if (skipped > 0 && populated) {
+      throw new ConsulError(`none of ${skipped} records of service "${service}" is usable`, {
+        cause: errors[0]?.error,
+      });
+    }
+    // A server that has just started answers stale reads before it has any data.
+    if (options.stale && answer.headers["x-consul-knownleader"] === "false") {
+      throw new ConsulError(`the server knows no leader and no instance of service "${service}"`);
+    }
+    return instances;
+  }
+
+  return { name: "consul", watch };
+}
+
+/** Indexes are unsigned 64-bit integers, more than a number holds exactly. 0 if there is none that can be waited for. */
+function indexOf(answer: ConsulAnswer): bigint {
+  const header = String(answer.headers["x-consul-index"]);
+  return /^\d{1,20}$/.test(header) ? BigInt(header) : 0n;
+}
+
+/** A token bucket: resolves when the next poll may be sent, or when the signal aborts. */
+function pacer(env: Env): (signal: AbortSignal) => Promise<void> {
+  let freeMs = -Infinity; // when the bucket is full again (the generic cell rate algorithm)
+  return async (signal) => {
+    const nowMs = env.now();
+    const waitMs = freeMs - (POLL_BURST - 1) * POLL_INTERVAL_MS - nowMs;
+    freeMs = Math.max(freeMs, nowMs) + POLL_INTERVAL_MS;
+    // Jitter: clients that were woken by the same change should not stay in step.
+    if (waitMs > 0) await sleep(env, waitMs + (env.random() * POLL_INTERVAL_MS) / 4, signal);
+  };
+}
