@@ -27,18 +27,22 @@ const COMMAND_TIMEOUT_MS = 180_000;
  * Several processes may do this at once: each works in a folder of its own and renames the result into place, which
  * only one of them can; the others use that.
  */
-export async function unpackDebian(debian: ServerKind["debian"], cache?: string): Promise<string> {
+export async function unpackDebian(
+  debian: ServerKind["debian"],
+  cache?: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
   const root = cache ?? (await cacheFolder());
   const folder = join(root, `debian-${debian.suite}-${debian.packages.join("-")}-${process.arch}`);
   const binary = join(folder, debian.binary);
   if (await isExecutable(binary)) return binary;
 
-  const archives = await findArchives();
+  const archives = await findArchives(env);
   const failures: string[] = [];
   for (const archive of archives) {
     const work = await mkdtemp(join(root, "unpacking-"));
     try {
-      await fetchAndUnpack(debian, archive, work);
+      await fetchAndUnpack(debian, archive, work, env);
       await moveInto(join(work, "root"), folder);
       if (await isExecutable(binary)) return binary;
       failures.push(`${archive.uri} ${debian.suite}: the packages hold no ${debian.binary}`);
@@ -51,8 +55,8 @@ export async function unpackDebian(debian: ServerKind["debian"], cache?: string)
   throw new Error(failures.length > 0 ? failures.join("\n") : "apt is configured for no archive of Debian");
 }
 
-async function findArchives(): Promise<AptArchive[]> {
-  const targets = await run("apt-get", ["indextargets", "--format", INDEX_TARGET_FORMAT, "Created-By: Packages"]);
+async function findArchives(env: NodeJS.ProcessEnv): Promise<AptArchive[]> {
+  const targets = await run("apt-get", ["indextargets", "--format", INDEX_TARGET_FORMAT, "Created-By: Packages"], env);
   return debianArchives(targets, await readSources());
 }
 
@@ -70,7 +74,12 @@ async function readSources(): Promise<AptSource[]> {
   return read.flat();
 }
 
-async function fetchAndUnpack(debian: ServerKind["debian"], archive: AptArchive, work: string): Promise<void> {
+async function fetchAndUnpack(
+  debian: ServerKind["debian"],
+  archive: AptArchive,
+  work: string,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   const root = join(work, "root");
   for (const folder of [root, join(work, "state/lists/partial"), join(work, "cache/archives/partial")]) {
     await mkdir(folder, { recursive: true });
@@ -80,11 +89,11 @@ async function fetchAndUnpack(debian: ServerKind["debian"], archive: AptArchive,
   await writeFile(join(work, "sources.list"), `deb [${options.join(" ")}] ${archive.uri} ${debian.suite} main\n`);
   await writeFile(join(work, "apt.conf"), aptConfiguration(work));
   const apt = (...args: string[]): Promise<string> =>
-    run("apt-get", ["-qq", "-c", join(work, "apt.conf"), ...args], work);
+    run("apt-get", ["-qq", "-c", join(work, "apt.conf"), ...args], env, work);
   await apt("update");
   await apt("download", ...debian.packages);
   for (const name of (await readdir(work)).filter((entry) => entry.endsWith(".deb"))) {
-    await run("dpkg-deb", ["--extract", join(work, name), root]);
+    await run("dpkg-deb", ["--extract", join(work, name), root], env);
   }
 }
 
@@ -138,12 +147,11 @@ async function moveInto(from: string, to: string): Promise<void> {
   }
 }
 
-async function run(command: string, args: readonly string[], cwd?: string): Promise<string> {
-  const env = { ...process.env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" };
+async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd?: string): Promise<string> {
   try {
     const { stdout } = await promisify(execFile)(command, args, {
       cwd,
-      env,
+      env: { ...env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
       timeout: COMMAND_TIMEOUT_MS,
       maxBuffer: 1 << 26,
     });
@@ -153,8 +161,6 @@ async function run(command: string, args: readonly string[], cwd?: string): Prom
       throw new Error(`there is no ${command} here`, { cause: error });
     }
     const output = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
-    throw new Error(`${command} ${args[0] === "-qq" ? args[3] : args[0]}: ${output || messageOf(error)}`, {
-      cause: error,
-    });
+    throw new Error(`${command}: ${output || messageOf(error)}`, { cause: error });
   }
 }

@@ -81,7 +81,9 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
     log: log.read,
     dispose: remove,
   };
-  return { machine, host: client.info.containerRuntime.host };
+  const { host } = client.info.containerRuntime;
+  // By its number, so that nobody has to try ::1 first.
+  return { machine, host: host === "localhost" ? "127.0.0.1" : host };
 }
 
 function statusCode(result: unknown): unknown {

@@ -1,4 +1,4 @@
-import { type checkOptions as Checker, checkOptions, is } from "@rollcall/core";
+import { checkOptions, is } from "@rollcall/core";
 import { freePort } from "../free-port.ts";
 import { dockerMachine } from "./docker-machine.ts";
 import { environmentServer } from "./environment-server.ts";
@@ -10,10 +10,15 @@ import { serverSkipped } from "./server-skipped.ts";
 import { systemSurroundings } from "./surroundings.ts";
 import type { TestServer, TestServerOptions } from "./test-server.ts";
 
-type Checks = Parameters<typeof Checker>[2];
+type Checks = Parameters<typeof checkOptions>[2];
+
+const faults: Checks[string] = (value, path) => {
+  is.strings(value, path);
+  for (const fault of value as string[]) is.oneOf("kill", "freeze", "wipe")(fault, path);
+};
 
 const OPTION_CHECKS: Checks = {
-  faults: is.strings,
+  faults,
   args: is.strings,
   port: is.port,
   keepData: is.boolean,
