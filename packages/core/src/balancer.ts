@@ -69,11 +69,12 @@ class PolicyBalancer<C> implements Balancer<C> {
   }
 
   #see(endpoints: readonly Endpoint<C>[]): void {
-    this.#seen = endpoints;
     // Most sets have nothing that drains: then the very array is handed on.
     const drains = endpoints.some((endpoint) => endpoint.instance.weight === 0);
     this.#eligible = drains ? endpoints.filter((endpoint) => endpoint.instance.weight > 0) : endpoints;
     this.#picker = isNonEmpty(this.#eligible) ? this.#state.picker(this.#eligible) : undefined;
+    // Last: a policy that throws here is asked again by the next pick, and its old picker is not.
+    this.#seen = endpoints;
   }
 
   /** Lets the policy choose among the endpoints that are not to be avoided, if there are any. */
