@@ -13,6 +13,8 @@ export interface TestServer extends AsyncDisposable {
   readonly connections: () => number;
   /** Connections that are open now. */
   readonly open: () => number;
+  /** As stopped properly: nobody new, idle connections are closed, what runs may end. */
+  stop(): Promise<void>;
   /** As killed: nobody listens any more, all connections are gone. */
   kill(): Promise<void>;
 }
@@ -54,8 +56,9 @@ async function listen(server: Server, seen: string[], host: string): Promise<Tes
   });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, host, resolve));
   const { port } = server.address() as AddressInfo;
+  const stop = (): Promise<void> => new Promise((resolve) => void server.close(() => resolve()));
   const kill = async (): Promise<void> => {
-    const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+    const closed = stop();
     for (const socket of sockets) socket.resetAndDestroy();
     await closed;
   };
@@ -65,6 +68,7 @@ async function listen(server: Server, seen: string[], host: string): Promise<Tes
     seen,
     connections: () => connections,
     open: () => sockets.size,
+    stop,
     kill,
     [Symbol.asyncDispose]: kill,
   };
