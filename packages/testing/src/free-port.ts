@@ -20,7 +20,8 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
   throw new Error(`found no free TCP port from ${FIRST} to ${LAST} on ${host}`);
 }
 
-function isFree(port: number, host: string): Promise<boolean> {
+/** Whether one could listen on this port now. Rejects if the host is not one of this machine. */
+export function isFree(port: number, host: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => {

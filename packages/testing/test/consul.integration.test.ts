@@ -1,10 +1,15 @@
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startConsul, serverSkipped, type TestServer } from "@rollcall/testing/servers";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 
 let consul: TestServer;
+/** A temporary folder of our own, to see what is left in it. */
+let folder: string;
 
 const call = async (path: string, init: RequestInit = {}): Promise<unknown> => {
   const response = await fetch(`${consul.url}/v1${path}`, { signal: AbortSignal.timeout(5_000), ...init });
@@ -28,10 +33,14 @@ function alive(pid: number): boolean {
 
 describe.skipIf(serverSkipped("consul"))("a Consul for tests", () => {
   beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "rollcall-test-"));
     consul = await startConsul({ faults: ["kill", "freeze", "wipe"] });
   });
 
-  afterAll(() => consul?.close());
+  afterAll(async () => {
+    await consul?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
 
   afterEach(() => {
     vi.unstubAllEnvs();
@@ -146,33 +155,33 @@ describe.skipIf(serverSkipped("consul"))("a Consul for tests", () => {
     expect((await asked({ "X-Consul-Token": "root" })).status).toBe(200);
   });
 
-  it("does not outlive a test process that is killed itself", async ({ skip }) => {
+  it("does not outlive a test process that is killed itself, nor does its data", async ({ skip }) => {
     skip(consul.pid === undefined, "it runs in a container, which has no process id here");
     const script = `import("@rollcall/testing/servers").then(async ({ startConsul }) => {
-      const consul = await startConsul({ faults: ["kill"], keepData: false });
-      console.log(JSON.stringify({ pid: consul.pid, folder: /data-dir=(\\S+)\\/data/.exec(consul.log())?.[1] }));
+      const consul = await startConsul({ faults: ["kill"] });
+      console.log(consul.pid);
     });`;
     const child = spawn(process.execPath, ["--conditions=@rollcall/source", "-e", script], {
       cwd: import.meta.dirname,
+      env: { ...process.env, TMPDIR: folder },
       stdio: ["ignore", "pipe", "inherit"],
     });
-    let output = "";
-    for await (const chunk of child.stdout) {
-      output += String(chunk);
-      if (output.includes("\n")) break;
-    }
-    const { pid } = JSON.parse(output) as { pid: number };
-    expect(alive(pid)).toBe(true);
+    const [output] = (await once(child.stdout, "data")) as [Buffer];
+    const pid = Number(output);
+    expect([alive(pid), (await readdir(folder)).length]).toEqual([true, 1]);
     child.kill("SIGKILL");
-    while (alive(pid)) await sleep(10);
+    while (alive(pid) || (await readdir(folder)).length > 0) await sleep(10);
   });
 
-  it("leaves neither a process nor a folder behind when it is closed", async () => {
-    const short = await startConsul({ faults: ["kill"] });
-    const { pid } = short;
-    const folder = /data-dir=(\S+)\/data/.exec(short.log())?.[1];
-    await short.close();
-    if (pid !== undefined) expect(alive(pid)).toBe(false);
-    if (folder !== undefined) expect(existsSync(folder)).toBe(false);
+  it("leaves neither a process nor a folder behind when it is closed, killed before or not", async () => {
+    vi.stubEnv("TMPDIR", folder);
+    for (const fault of ["none", "kill"]) {
+      const short = await startConsul({ faults: ["kill"], keepData: false });
+      const { pid } = short;
+      if (fault === "kill") await short.kill();
+      await short.close();
+      if (pid !== undefined) expect(alive(pid)).toBe(false);
+      expect(await readdir(folder)).toEqual([]);
+    }
   });
 });

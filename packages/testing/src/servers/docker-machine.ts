@@ -31,7 +31,7 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
   });
   const log = logTail();
   let id: string | undefined;
-  let callOff = (): void => {};
+  const dog = watchdog('[ -z "$told" ] || docker rm -f -v "$told"');
 
   const create = async (): Promise<string> => {
     const container = await new GenericContainer(image)
@@ -41,7 +41,7 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
       // The first sign of life is enough here: whether it is ready, or has ended, is found out for all machines alike.
       .withWaitStrategy(Wait.forLogMessage(/./))
       .start();
-    callOff = watchdog('docker rm -f -v "$1"', container.getId());
+    dog.tell(container.getId());
     return container.getId();
   };
 
@@ -65,7 +65,7 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
     if (id === undefined) return;
     await client.container.getById(id).remove({ force: true, v: true });
     id = undefined;
-    callOff();
+    dog.tell("");
   };
 
   const machine: Machine = {
@@ -79,7 +79,10 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
     },
     wipe: remove,
     log: log.read,
-    dispose: remove,
+    async dispose() {
+      await remove();
+      dog.callOff();
+    },
   };
   const { host } = client.info.containerRuntime;
   // By its number, so that nobody has to try ::1 first.

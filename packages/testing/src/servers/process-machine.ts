@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isFree } from "../free-port.ts";
 import { type Life, logTail, type Machine } from "./machine.ts";
 import type { ServerKind } from "./server-kind.ts";
 import { watchdog } from "./watchdog.ts";
@@ -25,14 +26,21 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
   const dataDir = join(folder, "data");
   if (leftovers.size === 0) process.once("exit", removeLeftovers);
   leftovers.set(folder, undefined);
+  const dog = watchdog('[ -z "$told" ] || kill -9 "$told"; rm -rf -- "$1"', folder);
   const plan = { binary, clientHost: "127.0.0.1", peerHost: "127.0.0.1", ports, dataDir, keepData };
-  const command = [...(await kind.command(plan)), ...args];
   const log = logTail();
+  let command: readonly string[] | undefined;
   let child: ChildProcess | undefined;
 
   const start = async (): Promise<Life> => {
+    command ??= [...(await kind.command(plan)), ...args];
     if (!keepData) await rm(dataDir, { recursive: true, force: true });
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    // Otherwise whoever listens there would answer the readiness probe, while ours is about to fail.
+    for (const port of Object.values(ports)) {
+      if (!(await isFree(port, "127.0.0.1")))
+        throw new Error(`${kind.name}: address already in use: 127.0.0.1:${port}`);
+    }
     const started = spawn(binary, command, { stdio: ["ignore", "pipe", "pipe"], env: neutralEnv(kind) });
     await new Promise<void>((resolve, reject) => {
       started.once("spawn", resolve);
@@ -40,9 +48,9 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
     });
     started.stdout.on("data", log.append);
     started.stderr.on("data", log.append);
-    const callOff = watchdog('kill -9 "$1" 2>/dev/null; rm -rf -- "$2"', String(started.pid), folder);
+    dog.tell(String(started.pid));
     // At its exit, not later: from then on its number may belong to somebody else.
-    started.once("exit", callOff);
+    started.once("exit", () => dog.tell(""));
     child = started;
     leftovers.set(folder, started);
     // "close" comes when the output has been read as well, so that the log is complete.
@@ -67,6 +75,7 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
       leftovers.delete(folder);
       if (leftovers.size === 0) process.off("exit", removeLeftovers);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+      dog.callOff();
     },
   };
 }
