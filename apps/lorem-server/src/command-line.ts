@@ -32,14 +32,15 @@ export function readSettings<K extends string>(
   const names = Object.keys(settings) as K[];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" as const }]));
   try {
-    const { values } = parseArgs({ args: [...args], options: { ...options, help: { type: "boolean" } } });
+    const parsed = parseArgs({ args: [...args], options: { ...options, help: { type: "boolean" } } });
+    const values: Readonly<Record<string, unknown>> = parsed.values;
     const given = (name: K): string | undefined => {
       const { env: variable, default: fallback } = settings[name];
       const value = values[name];
       return (typeof value === "string" && value) || env[variable] || fallback;
     };
     const read = Object.fromEntries(names.map((name) => [name, given(name)])) as Record<K, string | undefined>;
-    return { ...read, help: values.help === true };
+    return { ...read, help: values["help"] === true };
   } catch (error) {
     // Its messages are good, but some go on to explain how to write positional arguments.
     const [message = ""] = error instanceof Error ? error.message.split(/\. /) : [];

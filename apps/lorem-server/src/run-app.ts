@@ -1,3 +1,4 @@
+import { isDiscoveryError } from "@rollcall/core";
 import { UsageError } from "./command-line.ts";
 
 /** An application that serves until it is stopped. */
@@ -34,7 +35,7 @@ export async function runApp(
   const print = (line: string): void => host.print(`${name}: ${line}`);
   const fail = (error: unknown): void => {
     host.complain(`${name}: ${explain(error)}`);
-    host.exit(error instanceof UsageError ? 2 : 1);
+    host.exit(error instanceof UsageError || isDiscoveryError(error, "INVALID_OPTION") ? 2 : 1);
   };
   // From the very first moment: process 1 of a container is deaf to signals that it does not listen to.
   let stopping = false;

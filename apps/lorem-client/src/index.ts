@@ -1,0 +1,1 @@
+export { GATEWAY_PATH, type LoremClient, type LoremClientOptions, startLoremClient } from "./lorem-client.ts";

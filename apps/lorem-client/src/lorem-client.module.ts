@@ -1,0 +1,50 @@
+import {
+  type ArgumentsHost,
+  Catch,
+  Controller,
+  type DynamicModule,
+  type ExceptionFilter,
+  Get,
+  Module,
+} from "@nestjs/common";
+import type { Registry } from "@rollcall/core";
+import { SERVICE, TAGS } from "@rollcall/lorem-server";
+import { DiscoveryModule } from "@rollcall/nestjs";
+import type { Response } from "express";
+import { failureAnswer } from "./failure-answer.ts";
+import { SdLoremController } from "./sd-lorem.controller.ts";
+
+/** Three attempts in two seconds: enough for a server that was killed, and for one that takes its place. */
+export const RETRY = { maxAttempts: 3, timeoutMs: 2_000 } as const;
+
+@Controller()
+export class HealthController {
+  /** It is well when it answers: a client whose servers are away is no client to restart. */
+  @Get("/health")
+  health(): { readonly status: string } {
+    return { status: "ok" };
+  }
+}
+
+/** Answers whatever was thrown in the one form that all errors have. */
+@Catch()
+export class FailureFilter implements ExceptionFilter {
+  catch(error: unknown, host: ArgumentsHost): void {
+    const { status, body } = failureAnswer(error);
+    host.switchToHttp().getResponse<Response>().status(status).json(body);
+  }
+}
+
+@Module({ controllers: [HealthController, SdLoremController] })
+export class LoremClientModule {
+  /** The application, with a client that finds its servers in this registry. */
+  static over(registry: Registry): DynamicModule {
+    return {
+      module: LoremClientModule,
+      imports: [
+        DiscoveryModule.forRoot({ registry }),
+        DiscoveryModule.forFeature({ service: SERVICE, tags: TAGS, retry: RETRY }),
+      ],
+    };
+  }
+}

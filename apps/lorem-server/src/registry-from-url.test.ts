@@ -1,0 +1,57 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it } from "vitest";
+import { registryFromUrl } from "./registry-from-url.ts";
+
+describe("registryFromUrl", () => {
+  it("makes the embedded registry from memory:", async () => {
+    await using registry = registryFromUrl("memory:");
+    expect(registry.name).toBe("memory");
+  });
+
+  it.each(["consul://127.0.0.1:8500", "consul://consul", "consul://[::1]:8500"])(
+    "makes a Consul registry from %s",
+    async (url) => {
+      await using registry = registryFromUrl(url);
+      expect(registry.name).toBe("consul");
+    },
+  );
+
+  it("asks the Consul that the URL names", async () => {
+    const asked = Promise.withResolvers<string>();
+    const agent = createServer((request, response) => {
+      asked.resolve(request.url ?? "");
+      response.setHeader("x-consul-index", "1").end("[]");
+    });
+    await new Promise<void>((resolve) => agent.listen(0, "127.0.0.1", resolve));
+    const registry = registryFromUrl(`consul://127.0.0.1:${(agent.address() as AddressInfo).port}`);
+    registry.instancer("lorem").subscribe(() => undefined);
+    expect(await asked.promise).toMatch(/^\/v1\/health\/service\/lorem\b/);
+    await registry.close();
+    agent.closeAllConnections();
+    agent.close();
+  });
+
+  it.each([
+    "",
+    "memory",
+    "consul",
+    "consul:",
+    "consul://",
+    "consul://host:0x1",
+    "consul://host:99999",
+    "consul://host:8500/v1",
+    "consul://host:8500?dc=a",
+    "consul://user:secret@host:8500",
+    "http://127.0.0.1:8500",
+    "etcd://127.0.0.1:2379",
+    "memory:somewhere",
+  ])("refuses %j", (url) => {
+    expect(() => registryFromUrl(url)).toThrowError(
+      expect.objectContaining({
+        name: "UsageError",
+        message: `--registry must be memory: or consul://host:port, not "${url}"`,
+      }),
+    );
+  });
+});

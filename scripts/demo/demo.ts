@@ -1,0 +1,88 @@
+import { styleText } from "node:util";
+import { consulStage } from "./consul-stage.ts";
+import { memoryStage } from "./memory-stage.ts";
+import type { DemoOptions } from "./options.ts";
+import type { Stage } from "./stage.ts";
+import { type Line, story } from "./story.ts";
+import { table } from "./table.ts";
+
+/**
+ * Plays the whole demo and prints what happens. Resolves with the exit code: 0 if every line held, 1 if one did not, 130
+ * when it was interrupted. Whatever it started has ended by then.
+ */
+export async function demo(options: DemoOptions): Promise<number> {
+  const startedAt = performance.now();
+  const interrupted = new Promise<"interrupted">((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve("interrupted"));
+  });
+  print(options.registry === "consul" ? "Looking for a Consul, or starting one …" : "Setting the stage …");
+  const setting = options.registry === "memory" ? memoryStage() : consulStage(urlOf(options.registry));
+  let stage: Stage;
+  try {
+    stage = await setting;
+  } catch (error) {
+    print(styleText("red", `demo: ${messageOf(error)}`));
+    return 1;
+  }
+  try {
+    print(`${styleText("bold", "Rollcall")}: ${stage.description}.\n`);
+    const lines = await Promise.race([play(stage), interrupted]);
+    if (lines === "interrupted") return 130;
+    const held = lines.every(({ ok }) => ok);
+    print(`\n${table(lines)}\n`);
+    print(held ? `Every line held, in ${seconds(startedAt)}.` : styleText("red", "Not every line held."));
+    if (options.keep) {
+      print(`\n${whatToTry(stage)}`);
+      await interrupted;
+    }
+    return held ? 0 : 1;
+  } finally {
+    await stage.close();
+  }
+}
+
+/** Tells the story. A step that throws is a line that did not hold, and ends it: what follows builds on it. */
+async function play(stage: Stage): Promise<readonly Line[]> {
+  const lines: Line[] = [];
+  let told = "";
+  const tell = (text: string): void => {
+    told = text;
+    print(styleText("dim", `· ${text}`));
+  };
+  try {
+    for await (const line of story(stage, tell)) {
+      lines.push(line);
+      const calls = line.tally === undefined ? "" : `${line.tally.calls} calls, ${line.tally.failures.length} failed: `;
+      print(`  ${line.ok ? styleText("green", "ok") : styleText("red", "NOT OK")}  ${calls}${line.seen}`);
+    }
+  } catch (error) {
+    lines.push({ title: told, seen: messageOf(error), ok: false });
+  }
+  return lines;
+}
+
+function whatToTry({ clientUrl }: Stage): string {
+  return [
+    "It is left running. Try this, more than once, and look at the x-instance header:",
+    `  curl -i -X POST ${clientUrl}/sd-lorem -H 'content-type: application/json' -d '{"requestType":"word","min":3,"max":10}'`,
+    `  curl -i -X POST ${clientUrl}/api/lorem/sentence/3/10     # the same through the gateway`,
+    `  curl ${clientUrl}/sd-lorem/instances                     # what the client knows`,
+    "Ctrl-C ends it.",
+  ].join("\n");
+}
+
+function urlOf(registry: DemoOptions["registry"]): URL | undefined {
+  return registry instanceof URL ? registry : undefined;
+}
+
+function seconds(startedAt: number): string {
+  return `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
