@@ -1,6 +1,6 @@
 import { channels } from "./channels.ts";
 import { type Env, resolveEnv } from "./env.ts";
-import { type Instance, address, createInstance, sameInstance } from "./instance.ts";
+import { type Instance, address, asInstance, sameInstance } from "./instance.ts";
 import { checkOptions, is } from "./options.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -9,10 +9,15 @@ export interface Cache {
   readonly snapshot: Snapshot;
   /**
    * Calls `onChange` after each change, synchronously and in the order of subscription; the listener reads `snapshot`.
-   * One that throws disturbs nobody: the error goes to `channels.listenerError`. Returns the function that unsubscribes.
+   * One that throws or rejects disturbs nobody: the error goes to `channels.listenerError`. One that causes a further
+   * change itself makes it known first, and nobody hears of the same revision twice. Returns the function that
+   * unsubscribes.
    */
   subscribe(onChange: () => void): () => void;
-  /** Takes a complete set: the state is `live`. The array is not changed; duplicate ids collapse (the first wins). */
+  /**
+   * Takes a complete set: the state is `live`. The array is not changed; duplicate ids collapse (the first wins).
+   * Throws `InvalidOptionError`, and stays as it was, if one of them is no instance.
+   */
   update(instances: readonly Instance[]): void;
   /** Notes that the registry cannot be read: `stale` with the last good set, or `pending` with an error. */
   fail(error: unknown): void;
@@ -28,13 +33,10 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
   const publish = (next: Snapshot): void => {
     snapshot = Object.freeze(next);
     for (const listener of Array.from(listeners)) {
-      // It may have been unsubscribed by one that ran before it.
-      if (!listeners.has(listener)) continue;
-      try {
-        listener.onChange();
-      } catch (error) {
-        channels.listenerError.publish({ error });
-      }
+      // One that ran before it may have caused a further change, of which everybody has heard by now.
+      if (snapshot !== next) return;
+      // Or it may have unsubscribed this one.
+      if (listeners.has(listener)) notify(listener.onChange);
     }
   };
 
@@ -63,26 +65,33 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
   };
 }
 
+/** Calls a listener; nothing it does wrong, now or later, reaches whoever caused the change. */
+function notify(onChange: () => unknown): void {
+  const failed = (error: unknown): void => channels.listenerError.publish({ error });
+  try {
+    const result = onChange();
+    // An async function is a listener too, for the compiler.
+    if (result instanceof Promise) result.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
 const NONE: readonly Instance[] = Object.freeze([]);
 
 /** The given set in its canonical form; the very array (and the very instances) of before where they say the same. */
 function nextSet(given: readonly Instance[], before: readonly Instance[]): readonly Instance[] {
   const known = new Map(before.map((instance) => [instance.id, instance]));
   const byId = new Map<string, Instance>();
-  for (const instance of given) {
+  for (const record of given) {
+    const instance = asInstance(record);
     if (byId.has(instance.id)) continue;
     const old = known.get(instance.id);
-    byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : frozen(instance));
+    byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : instance);
   }
   const next = [...byId.values()].toSorted(inOrder);
   const same = next.length === before.length && next.every((instance, index) => instance === before[index]);
   return same ? before : Object.freeze(next);
-}
-
-/** An instance that nobody can change any more: itself, or a copy if its maker kept it open. */
-function frozen(instance: Instance): Instance {
-  const closed = Object.isFrozen(instance) && Object.isFrozen(instance.tags) && Object.isFrozen(instance.metadata);
-  return closed ? instance : createInstance(instance);
 }
 
 /** By address, then id, each by code units: the same everywhere, whatever the locale. */

@@ -53,9 +53,12 @@ export function createRegistry(parts: RegistryParts): Registry {
       const key = JSON.stringify([query.service, query.passingOnly, ...query.tags]);
       let instancer = shared.get(key);
       if (instancer === undefined) {
-        instancer = new SharedInstancer(createInstancer(query.service, parts.source(query), { env, emptyGraceMs }), () => {
-          shared.delete(key);
-        });
+        instancer = new SharedInstancer(
+          createInstancer(query.service, parts.source(query), { env, emptyGraceMs }),
+          () => {
+            shared.delete(key);
+          },
+        );
         shared.set(key, instancer);
       }
       return instancer.handle();

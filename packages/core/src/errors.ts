@@ -98,9 +98,16 @@ export function isDiscoveryError(error: unknown, code?: string): boolean {
   return code === undefined || ("code" in error && error.code === code);
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown; never throws itself. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof Error) return error.message;
+  if (typeof error === "object" && error !== null) {
+    // An error of another realm, or a plain object. What has no usable toString must not replace the real failure.
+    return "message" in error && typeof error.message === "string"
+      ? error.message
+      : Object.prototype.toString.call(error);
+  }
+  return String(error);
 }
 
 function describe(value: unknown): string {

@@ -39,7 +39,7 @@ export interface InstanceInit {
 export function createInstance(init: InstanceInit): Instance {
   checkOptions("", init, INSTANCE_CHECKS);
   const host = init.host.startsWith("[") ? init.host.slice(1, -1) : init.host;
-  return Object.freeze({
+  const instance: Instance = Object.freeze({
     id: init.id ?? `${init.service}-${host}-${init.port}`,
     service: init.service,
     host,
@@ -49,6 +49,22 @@ export function createInstance(init: InstanceInit): Instance {
     tags: Object.freeze([...(init.tags ?? [])]),
     metadata: Object.freeze({ ...init.metadata }),
   });
+  MADE.add(instance);
+  return instance;
+}
+
+/** Everything that {@link createInstance} made: valid and frozen beyond doubt. */
+const MADE = new WeakSet<object>();
+
+/**
+ * The instance itself if {@link createInstance} made it, otherwise a validated and frozen copy of its fields; whatever
+ * else it carries is left out. For what foreign code calls an instance. Throws `InvalidOptionError` if it is none.
+ */
+export function asInstance(value: unknown): Instance {
+  is.object(value, "instance");
+  if (MADE.has(value as object)) return value as Instance;
+  const { id, service, host, port, weight, zone, tags, metadata } = value as Instance;
+  return createInstance({ id, service, host, port, weight, zone, tags, metadata });
 }
 
 /** `host:port`, with IPv6 hosts in brackets. */

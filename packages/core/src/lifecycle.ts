@@ -17,6 +17,14 @@ export interface Closable extends AsyncDisposable {
 /** Makes the two halves of {@link Closable} from one function, which will run at most once. */
 export function closable(run: () => Promise<void>): Closable {
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= run());
+  const close = (): Promise<void> => {
+    if (closing === undefined) {
+      // Known before it runs: whatever it calls may come back here.
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      closing = promise;
+      run().then(resolve, reject);
+    }
+    return closing;
+  };
   return { close, [Symbol.asyncDispose]: close };
 }

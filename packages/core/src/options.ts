@@ -22,7 +22,8 @@ export const is = {
   array: check("an array", Array.isArray),
   strings: check(
     "an array of strings",
-    (value) => Array.isArray(value) && value.every((entry) => typeof entry === "string"),
+    // Array.from: `every` alone skips the holes of a sparse array.
+    (value) => Array.isArray(value) && Array.from(value).every((entry) => typeof entry === "string"),
   ),
   /** Milliseconds: finite or `Infinity`, never negative. */
   durationMs: check("a number of milliseconds >= 0", (value) => typeof value === "number" && value >= 0),
