@@ -29,7 +29,7 @@ export interface GatewayOptions extends Omit<ServiceClientOptions, "service"> {
   readonly prefix?: string | undefined;
   /**
    * How long an instance may take until its answer begins, retries included. For requests with a body it counts from
-   * the last byte that came, so that a slow upload is no slow answer. Default 10 s.
+   * the last byte that came, so that a slow upload is no slow answer. Default: the client's (`retry.timeoutMs`, 10 s).
    */
   readonly timeoutMs?: number | undefined;
   /** Whether this request may be sent again after bytes have left. Default: by its method (`GET`, `PUT`, …). */
@@ -70,12 +70,13 @@ export interface Gateway extends Closable {
 export function gateway(service: string, options: GatewayOptions): Gateway {
   checkOptions("", { service }, { service: required(is.nonEmptyString) });
   is.object(options, "options");
-  const { registry, client: given, prefix = "", timeoutMs = 10_000, ...others } = options;
+  const { registry, client: given, prefix = "", timeoutMs, ...others } = options;
   const { idempotent, trustForwarded = false, onError, ...forClient } = others;
   const { service: misplaced } = others as { readonly service?: unknown };
   if (misplaced !== undefined) throw new InvalidOptionError("service", "no second service", misplaced);
   checkOptions("", { prefix, timeoutMs, idempotent, trustForwarded, onError }, CHECKS);
   const env = resolveEnv(forClient.env);
+  const uploadMs = timeoutMs ?? (forClient.retry === false ? undefined : forClient.retry?.timeoutMs) ?? 10_000;
   const own = given === undefined ? clientOf(registry, { ...forClient, service }) : undefined;
   if (given !== undefined) refuseBesideClient({ registry, ...forClient });
   const client = given ?? own;
@@ -96,7 +97,7 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
     }
     const exchange = new AbortController();
     response.once("close", () => exchange.abort(CALLER_LEFT));
-    const upload = hasBody ? watchedUpload(request, exchange, timeoutMs, env) : undefined;
+    const upload = hasBody ? watchedUpload(request, exchange, uploadMs, env) : undefined;
     try {
       const answer = await client.request(path, {
         method: request.method,
