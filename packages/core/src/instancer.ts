@@ -3,7 +3,7 @@ import { type Cache, createCache } from "./cache.ts";
 import { channels } from "./channels.ts";
 import { type Env, resolveEnv, sleep } from "./env.ts";
 import { ClosedError } from "./errors.ts";
-import type { Instance } from "./instance.ts";
+import { type Instance, asInstance } from "./instance.ts";
 import { type Closable, closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -38,7 +38,7 @@ export interface InstancerOptions {
  * Does no I/O before the first `subscribe`. The caller closes it.
  */
 export function createInstancer(service: string, source: Source, options: InstancerOptions = {}): Instancer {
-  checkOptions("", { service }, { service: required(is.nonEmptyString) });
+  checkOptions("", { service, source }, { service: required(is.nonEmptyString), source: required(is.source) });
   checkOptions("", options, { env: is.env, emptyGraceMs: is.durationMs });
   const env = resolveEnv(options.env);
   const cache = createCache({ env });
@@ -61,9 +61,7 @@ export function createInstancer(service: string, source: Source, options: Instan
     subscribe(onChange) {
       if (closed) throw new ClosedError(`the instancer of service "${service}"`);
       let active = true;
-      const unsubscribe = cache.subscribe(() => {
-        if (!closed) onChange();
-      });
+      const unsubscribe = cache.subscribe(() => (closed ? undefined : onChange()));
       listeners++;
       if (watching === undefined) {
         watching = new AbortController();
@@ -83,7 +81,7 @@ export function createInstancer(service: string, source: Source, options: Instan
   };
 }
 
-/** Watches until the signal aborts; never rejects. */
+/** Watches until the signal aborts; never rejects. One call at a time, whose signals are all its own. */
 function watchLoop(
   service: string,
   source: Source,
@@ -92,23 +90,26 @@ function watchLoop(
   emptyGraceMs: number,
 ): (signal: AbortSignal) => Promise<void> {
   const backoff = fullJitter(env, RECONNECT);
+  /**
+   * The last thing heard was no answer, or one that was not believed: what comes next may be a registry that lost its
+   * data. This outlives the single watch, for all listeners may leave and come back meanwhile.
+   */
+  let interrupted = false;
 
   return async (signal) => {
     let attempt = 0;
-    /** The last thing heard was no answer: what comes next may be a registry that lost its data. */
-    let interrupted = cache.snapshot.state === "stale";
     let cancelGrace: (() => void) | undefined;
 
     const accept = (instances: readonly Instance[]): void => {
       attempt = 0;
       if (instances.length === 0 && interrupted && cache.snapshot.instances.length > 0 && emptyGraceMs > 0) {
         if (cancelGrace !== undefined) return;
-        channels.emptyHeld.publish({ service, graceMs: emptyGraceMs });
         cancelGrace = env.after(emptyGraceMs, () => {
           cancelGrace = undefined;
           interrupted = false;
           cache.update([]);
         });
+        channels.emptyHeld.publish({ service, graceMs: emptyGraceMs });
         return;
       }
       endGrace();
@@ -119,15 +120,17 @@ function watchLoop(
       cancelGrace?.();
       cancelGrace = undefined;
     };
-    signal.addEventListener("abort", endGrace);
+    signal.addEventListener("abort", endGrace, { once: true });
 
     while (!signal.aborted) {
-      const lost = await drain(source, signal, accept);
+      const lost = await drain(source, signal, (given) => accept(sound(given, source.name, service)));
       if (signal.aborted) return;
-      // Nothing is known any more about a held answer; the next one starts its own grace period.
-      endGrace();
       interrupted = true;
-      if ("error" in lost) cache.fail(lost.error);
+      if ("error" in lost) {
+        // Only an outage begins the grace period anew; what a lost watch said last still holds.
+        endGrace();
+        cache.fail(lost.error);
+      }
       const retryInMs = backoff(++attempt);
       channels.sourceFailed.publish({ source: source.name, service, retryInMs, ...lost });
       await sleep(env, retryInMs, signal);
@@ -136,29 +139,63 @@ function watchLoop(
 }
 
 /**
- * Hands every set of one watch to `accept`; resolves when the watch ended, with the error if it threw. When the signal
- * aborts it resolves at once, even if the source does not react; whatever the source still says is ignored.
+ * Hands every set of one watch to `accept`; resolves when the watch ended, with the error if it (or `accept`) threw.
+ * When the signal aborts it resolves at once, even if the source does not react; whatever the source still says is
+ * ignored. The source's own signal is aborted whenever its watch is over, so that it lets go in any case.
  */
 async function drain(
   source: Source,
   signal: AbortSignal,
   accept: (instances: readonly Instance[]) => void,
 ): Promise<{ readonly error?: unknown }> {
-  const aborted = Promise.withResolvers<void>();
-  const onAbort = (): void => aborted.resolve();
+  const watch = new AbortController();
+  const ended = Promise.withResolvers<void>();
+  const onAbort = (): void => {
+    watch.abort(signal.reason);
+    ended.resolve();
+  };
   signal.addEventListener("abort", onAbort);
   const pump = async (): Promise<void> => {
-    for await (const instances of source.watch(signal)) {
+    for await (const instances of source.watch(watch.signal)) {
       if (signal.aborted) return;
-      accept(instances);
+      try {
+        accept(instances);
+      } catch (error) {
+        // Leaving the loop waits for the source's clean-up, which may hang; nobody else shall.
+        ended.reject(error);
+        return;
+      }
     }
   };
   try {
-    await Promise.race([pump(), aborted.promise]);
+    await Promise.race([pump(), ended.promise]);
     return {};
   } catch (error) {
     return { error };
   } finally {
     signal.removeEventListener("abort", onAbort);
+    watch.abort();
   }
+}
+
+/**
+ * What is an instance among what a source said is one; the rest is reported. Throws if there is none left: an answer
+ * of nothing but junk must not pass for an empty one.
+ */
+function sound(given: readonly unknown[], registry: string, service: string): readonly Instance[] {
+  if (!Array.isArray(given)) throw new TypeError(`${registry}'s answer is no array of instances`);
+  const instances: Instance[] = [];
+  const errors: { readonly record: unknown; readonly error: unknown }[] = [];
+  for (const record of given as readonly unknown[]) {
+    try {
+      instances.push(asInstance(record));
+    } catch (error) {
+      errors.push({ record, error });
+    }
+  }
+  const [first] = errors;
+  if (first === undefined) return instances;
+  channels.badRecord.publish({ registry, service, skipped: errors.length, errors });
+  if (instances.length === 0) throw first.error;
+  return instances;
 }

@@ -35,6 +35,10 @@ export const is = {
     ),
   oneOf: (...values: readonly unknown[]): Check =>
     check(values.map(String).join(" | "), (value) => values.includes(value)),
+  /** The read half of a registry, as in {@link Source}. */
+  source: check("a source, with a watch method", (value) => hasMethods(value, ["watch"])),
+  /** The write half of a registry, as in {@link Sink}. */
+  sink: check("a sink, with a register method", (value) => hasMethods(value, ["register"])),
   /** A policy as in {@link Policy}. */
   policy: check("a policy, such as roundRobin()", (value) => hasMethods(value, ["create"])),
   /** A retry budget as in {@link RetryBudget}, or none. */
