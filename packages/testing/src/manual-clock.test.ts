@@ -119,9 +119,34 @@ describe("manualClock", () => {
     expect(clock.now()).toBe(86_400_000);
   });
 
-  it("refuses to go back in time", async () => {
-    await expect(manualClock().advance(-1)).rejects.toThrow(RangeError);
-    expect(() => manualClock().advanceSync(Number.NaN)).toThrow(RangeError);
+  it("refuses to go back in time, or to its end", async () => {
+    await expect(manualClock().advance(-1)).rejects.toMatchObject({ code: "INVALID_OPTION", path: "ms" });
+    await expect(manualClock().advance(Infinity)).rejects.toMatchObject({ path: "ms" });
+    expect(() => manualClock().advanceSync(Number.NaN)).toThrow(
+      "expected a finite number of milliseconds >= 0, got NaN",
+    );
+  });
+
+  it("holds a timer that is never due for ever, and throws for a delay that is no number", async () => {
+    const clock = manualClock();
+    clock.env.after(Infinity, () => {});
+    expect(await clock.runNext()).toBe(false);
+    await clock.advance(1e15);
+    expect(clock.pending).toBe(1);
+    expect(() => clock.env.after(Number.NaN, () => {})).toThrow("delayMs");
+  });
+
+  it("rejects instead of hanging when a timer arms itself again without delay", async () => {
+    const clock = manualClock();
+    const again = (): void => void clock.env.after(0, again);
+    again();
+    expect(() => clock.advanceSync(1)).toThrow("more than 10000 timers were due at 0 ms");
+    await expect(clock.advance(1)).rejects.toThrow("more than 10000 timers");
+  });
+
+  it("refuses unknown options, and ones of the wrong kind", () => {
+    expect(() => manualClock({ start: 1 } as object)).toThrow("start");
+    expect(() => manualClock({ startMs: -1 })).toThrow("startMs");
   });
 
   it("takes chance from the test, 0.5 if none is given", () => {

@@ -1,4 +1,4 @@
-import type { Env } from "@rollcall/core";
+import { checkOptions, type Env, InvalidOptionError, is } from "@rollcall/core";
 
 /** How {@link manualClock} begins. */
 export interface ManualClockOptions {
@@ -23,7 +23,8 @@ export interface ManualClock {
    * at exactly its own time. Before, between and after them all promise continuations that can run do run, so a timer
    * that is armed in one, for a time inside the window, fires too. `advance(0)` only settles, and runs what is due now.
    *
-   * A timer that throws rejects the promise; time stays where that timer was due, the rest of the timers stay armed.
+   * A timer that throws rejects the promise; time stays where that timer was due, the rest of the timers stay armed. It
+   * also rejects when timers are armed for "now" again and again, so that time could never move on.
    */
   advance(ms: number): Promise<void>;
   /** As {@link advance}, but synchronous: no promise continuation runs meanwhile. A timer that throws throws here. */
@@ -39,7 +40,8 @@ interface Timer {
 }
 
 /**
- * Makes a {@link ManualClock}. It holds no resource, so there is nothing to close.
+ * Makes a {@link ManualClock}. It holds no resource, so there is nothing to close. Where the system's timers would make
+ * something of a delay that is no number, this clock throws: such a delay is a mistake in the code under test.
  *
  * ```ts
  * import { manualClock } from "@rollcall/testing";
@@ -50,7 +52,9 @@ interface Timer {
  * ```
  */
 export function manualClock(options: ManualClockOptions = {}): ManualClock {
+  checkOptions("", options, { random: is.function, startMs: is.number(0) });
   let nowMs = options.startMs ?? 0;
+  let firedAtNow = 0;
   // A set keeps the order of arming, which is the order of ties.
   const timers = new Set<Timer>();
 
@@ -63,13 +67,16 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
   };
 
   const fire = (timer: Timer): void => {
+    firedAtNow = timer.dueMs > nowMs ? 1 : firedAtNow + 1;
+    if (firedAtNow > MAX_TIMERS_AT_ONCE)
+      throw new Error(`more than ${MAX_TIMERS_AT_ONCE} timers were due at ${nowMs} ms`);
     timers.delete(timer);
     nowMs = Math.max(nowMs, timer.dueMs);
     timer.run();
   };
 
   const end = (ms: number): number => {
-    if (!(ms >= 0)) throw new RangeError(`cannot advance by ${ms} ms: time only moves forward`);
+    if (!(ms >= 0 && ms < Infinity)) throw new InvalidOptionError("ms", "a finite number of milliseconds >= 0", ms);
     return nowMs + ms;
   };
 
@@ -87,6 +94,7 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
       now: () => nowMs,
       random: options.random ?? (() => 0.5),
       after(delayMs, run, timerOptions) {
+        if (Number.isNaN(delayMs)) throw new InvalidOptionError("delayMs", "a number of milliseconds", delayMs);
         const timer = { dueMs: nowMs + Math.max(0, delayMs), keepAlive: timerOptions?.keepAlive === true, run };
         timers.add(timer);
         return () => void timers.delete(timer);
@@ -109,12 +117,16 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
     },
     async runNext() {
       await settle();
-      const timer = next(Infinity);
+      // Not one that is never due.
+      const timer = next(Number.MAX_VALUE);
       if (timer !== undefined) await advanceTo(Math.max(nowMs, timer.dueMs));
       return timer !== undefined;
     },
   };
 }
+
+/** Far more than any test arms for one instant, and reached in well under a second. */
+const MAX_TIMERS_AT_ONCE = 10_000;
 
 /** Rounds of the event loop that one settling takes. One drains all microtasks; the others are for code that defers. */
 const SETTLE_ROUNDS = 3;

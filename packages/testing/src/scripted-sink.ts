@@ -1,4 +1,4 @@
-import type { Instance, Registration, Sink } from "@rollcall/core";
+import { checkOptions, type Instance, is, type Registration, type Sink } from "@rollcall/core";
 
 /** What a registrar asks of a sink. */
 export type SinkOperation = "register" | "renew" | "remove";
@@ -57,6 +57,7 @@ type Behaviour =
  * ```
  */
 export function scriptedSink(options: ScriptedSinkOptions = {}): ScriptedSink {
+  checkOptions("", options, { name: is.nonEmptyString, renewEveryMs: is.durationMs });
   const { name = "scripted", renewEveryMs } = options;
   const calls: SinkCall[] = [];
   const registered = new Map<string, Instance>();

@@ -1,3 +1,5 @@
+import { InvalidOptionError } from "@rollcall/core";
+
 /**
  * A repeatable stand-in for `Math.random`: the same seed gives the same sequence, on every machine. Each call returns
  * the next number in [0, 1), a multiple of 2⁻³². Different seeds may be as close as 1 and 2.
@@ -6,7 +8,7 @@
  * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c): 32 bits of state, one addition and two
  * multiplications. It passes gjrand, which is plenty for tests, and is not for secrets.
  *
- * @throws RangeError for a seed that is no integer; only its lower 32 bits count.
+ * @throws InvalidOptionError for a seed that is no integer; only its lower 32 bits count.
  *
  * ```ts
  * import { manualClock, seededRandom } from "@rollcall/testing";
@@ -15,7 +17,7 @@
  * ```
  */
 export function seededRandom(seed: number): () => number {
-  if (!Number.isSafeInteger(seed)) throw new RangeError(`a seed must be an integer, not ${seed}`);
+  if (!Number.isSafeInteger(seed)) throw new InvalidOptionError("seed", "an integer", seed);
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

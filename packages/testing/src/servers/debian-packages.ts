@@ -111,7 +111,7 @@ Dir::Log "${work}";
 Dir::Etc::sourcelist "${work}/sources.list";
 Dir::Etc::sourceparts "-";
 Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "-";
+Dir::Etc::preferencesparts "${work}/root";
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 Acquire::Retries "2";

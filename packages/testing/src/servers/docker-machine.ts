@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { loadTestcontainers } from "./docker-runtime.ts";
 import { type Life, logTail, type Machine } from "./machine.ts";
 import type { ServerKind } from "./server-kind.ts";
@@ -11,6 +12,9 @@ export interface DockerMachineOptions {
   readonly keepData: boolean;
   readonly args: readonly string[];
 }
+
+/** Tells our containers, so that one can be found by it that never got far enough to tell us its id. */
+const LABEL = "rollcall.test-server";
 
 /** Writable for everybody in every image. */
 const DATA_DIR = "/tmp/rollcall-data";
@@ -34,15 +38,24 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
   const dog = watchdog('[ -z "$told" ] || docker rm -f -v "$told"');
 
   const create = async (): Promise<string> => {
-    const container = await new GenericContainer(image)
+    const label = randomUUID();
+    const container = new GenericContainer(image)
+      .withLabels({ [LABEL]: label })
       .withEntrypoint([kind.binary.name])
       .withCommand([...command, ...args])
       .withExposedPorts({ container: ports[kind.ports[0]] ?? 0, host: hostPort })
       // The first sign of life is enough here: whether it is ready, or has ended, is found out for all machines alike.
-      .withWaitStrategy(Wait.forLogMessage(/./))
-      .start();
-    dog.tell(container.getId());
-    return container.getId();
+      .withWaitStrategy(Wait.forLogMessage(/./));
+    try {
+      const started = await container.start();
+      dog.tell(started.getId());
+      return started.getId();
+    } catch (error) {
+      // One that was created but could not start (its port is taken, say) would stay for ever.
+      const created = await client.container.fetchByLabel(LABEL, label);
+      await created?.remove({ force: true, v: true });
+      throw error;
+    }
   };
 
   const start = async (): Promise<Life> => {
