@@ -1,9 +1,8 @@
 import { channels } from "./channels.ts";
 import { type Endpoint, release, reserve } from "./endpoint.ts";
-import type { Endpointer } from "./endpointer.ts";
+import type { Endpointer, ReadyOptions } from "./endpointer.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { NoEndpointsError } from "./errors.ts";
-import type { Abortable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Outcome, PickRequest, PickResult } from "./pick.ts";
 import { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./policy.ts";
@@ -18,7 +17,7 @@ export interface Balancer<C> {
    */
   pick(request?: PickRequest): PickResult<C>;
   /** Its endpointer's. */
-  ready(options?: Abortable): Promise<void>;
+  ready(options?: ReadyOptions): Promise<void>;
 }
 
 /** Makes a {@link Balancer} over an endpointer. Without a policy it takes {@link defaultPolicy}. */
@@ -64,7 +63,7 @@ class PolicyBalancer<C> implements Balancer<C> {
     return new Lease(endpoint, observe === undefined ? undefined : this.#observer(endpoint));
   }
 
-  ready(options?: Abortable): Promise<void> {
+  ready(options?: ReadyOptions): Promise<void> {
     return this.#endpointer.ready(options);
   }
 

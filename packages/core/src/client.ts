@@ -1,9 +1,15 @@
 import { createBalancer } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { ENDPOINTER_CHECKS, type EndpointerOptions, type Factory, createEndpointer } from "./endpointer.ts";
+import {
+  ENDPOINTER_CHECKS,
+  type EndpointerOptions,
+  type Factory,
+  type ReadyOptions,
+  createEndpointer,
+} from "./endpointer.ts";
 import { ClosedError } from "./errors.ts";
 import type { Instancer } from "./instancer.ts";
-import { type Abortable, type Closable, closable } from "./lifecycle.ts";
+import { type Closable, closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Policy } from "./policy.ts";
 import { type Call, RETRY_CHECKS, type RetryOptions, retry } from "./retry.ts";
@@ -13,7 +19,7 @@ export interface Client<C> extends Closable {
   readonly call: Call<C>;
   readonly endpoints: readonly Endpoint<C>[];
   /** Its endpointer's. `call` waits by itself; this is for those who want to know before they start. */
-  ready(options?: Abortable): Promise<void>;
+  ready(options?: ReadyOptions): Promise<void>;
   /** Lets the running calls end (`drainMs`), closes all endpoints' clients. The instancer stays open. */
   close(): Promise<void>;
 }

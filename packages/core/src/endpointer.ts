@@ -1,4 +1,3 @@
-import { untilAborted } from "./abort.ts";
 import { type Backoff, RECONNECT, fullJitter } from "./backoff.ts";
 import { channels } from "./channels.ts";
 import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
@@ -6,6 +5,7 @@ import { type Env, resolveEnv } from "./env.ts";
 import { ClosedError } from "./errors.ts";
 import { type Instance, address } from "./instance.ts";
 import type { Instancer } from "./instancer.ts";
+import { Latch } from "./latch.ts";
 import { type Abortable, type Closable, closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -24,6 +24,12 @@ export interface EndpointerOptions<C> {
   readonly env?: Partial<Env> | undefined;
 }
 
+/** How long {@link Endpointer.ready} waits. */
+export interface ReadyOptions extends Abortable {
+  /** Be content with one client, though others are still being made. Default: wait for all of them. */
+  readonly any?: boolean | undefined;
+}
+
 /** The changing set of endpoints of one service. */
 export interface Endpointer<C> extends Closable {
   readonly service: string;
@@ -35,7 +41,7 @@ export interface Endpointer<C> extends Closable {
    * Resolves when the service is known and the first clients have been made (or have failed); a service that is known
    * to have no instances is ready. Rejects with `ClosedError` when closed, with `signal.reason` when aborted.
    */
-  ready(options?: Abortable): Promise<void>;
+  ready(options?: ReadyOptions): Promise<void>;
 }
 
 /** The options that have to do with endpoints, for whoever takes them along with its own. */
@@ -80,7 +86,8 @@ class InstancerEndpointer<C> implements Endpointer<C> {
   readonly #drainMs: number;
   readonly #env: Env;
   readonly #backoff: Backoff;
-  readonly #ready = Promise.withResolvers<void>();
+  readonly #ready = new Latch();
+  readonly #anyReady = new Latch();
   readonly #drains = new Set<Drain>();
   /** The present set, by id, in the snapshot's order. */
   #members = new Map<string, Member<C>>();
@@ -97,7 +104,6 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     this.#drainMs = options.drainMs ?? 30_000;
     this.#env = resolveEnv(options.env);
     this.#backoff = fullJitter(this.#env, RECONNECT);
-    this.#ready.promise.catch(() => undefined); // only who asks for it hears that it was closed before
     this.#unsubscribe = instancer.subscribe(() => this.#update());
     this.#update();
   }
@@ -114,10 +120,8 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     return this.#endpoints;
   }
 
-  async ready({ signal }: Abortable = {}): Promise<void> {
-    signal?.throwIfAborted();
-    if (this.#closed) throw this.#closedError();
-    await untilAborted(this.#ready.promise, signal);
+  ready({ signal, any }: ReadyOptions = {}): Promise<void> {
+    return (any === true ? this.#anyReady : this.#ready).wait(signal);
   }
 
   close(): Promise<void> {
@@ -236,7 +240,10 @@ class InstancerEndpointer<C> implements Endpointer<C> {
         if (!before.has(endpoint)) channels.endpointAdded.publish({ service, instance: endpoint.instance });
       }
     }
-    if (this.snapshot.state !== "pending" && members.every((member) => member.settled)) this.#ready.resolve();
+    if (next.length > 0) this.#anyReady.open();
+    if (this.snapshot.state === "pending" || !members.every((member) => member.settled)) return;
+    this.#anyReady.open();
+    this.#ready.open();
   }
 
   #retire(member: Member<C>): void {
@@ -287,15 +294,13 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     this.#closed = true;
     this.#cancelExpiry?.();
     this.#unsubscribe();
-    this.#ready.reject(this.#closedError());
+    const error = new ClosedError(`the endpointer of service "${this.service}"`);
+    this.#ready.fail(error);
+    this.#anyReady.fail(error);
     // What drains already, drains on; but now somebody waits for it.
     for (const drain of this.#drains) drain.await();
     this.#take([]);
     await Promise.all([...this.#drains].map((drain) => drain.ended));
-  }
-
-  #closedError(): ClosedError {
-    return new ClosedError(`the endpointer of service "${this.service}"`);
   }
 }
 

@@ -9,7 +9,13 @@ export { fixedInstancer } from "./fixed-instancer.ts";
 export { type Registrar, createRegistrar } from "./registrar.ts";
 export { type MemoryRegistry, type MemoryRegistryOptions, memoryRegistry } from "./memory-registry.ts";
 export type { Endpoint, EndpointStats } from "./endpoint.ts";
-export { type Endpointer, type EndpointerOptions, type Factory, createEndpointer } from "./endpointer.ts";
+export {
+  type Endpointer,
+  type EndpointerOptions,
+  type Factory,
+  type ReadyOptions,
+  createEndpointer,
+} from "./endpointer.ts";
 export { fixedEndpointer } from "./fixed-endpointer.ts";
 export type { Outcome, PickRequest, PickResult } from "./pick.ts";
 export { type Balancer, createBalancer } from "./balancer.ts";

@@ -109,8 +109,8 @@ class RetriedCall<C> {
   readonly #timeoutMs: number;
   readonly #deadline: number;
   readonly #errors: unknown[] = [];
-  /** The endpoints not to pick again: the caller's and those that failed. */
-  readonly #avoid: Set<Endpoint>;
+  /** What to pick by; `avoid` holds the caller's and those that failed. Made anew, as a balancer may keep what it got. */
+  #request: PickRequest;
   /** The deadline has come, and this is the error for it. */
   #expired: TimeoutError | undefined;
 
@@ -120,11 +120,12 @@ class RetriedCall<C> {
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
     this.#deadline = rules.env.now() + this.#timeoutMs;
-    this.#avoid = new Set(options.avoid);
+    this.#request = { key: options.key, avoid: options.avoid };
   }
 
   async run<T>(fn: (client: C, attempt: Attempt) => T | PromiseLike<T>): Promise<T> {
-    const { signal } = this.#options;
+    const { signal, timeoutMs } = this.#options;
+    if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
     signal?.throwIfAborted();
     this.#rules.budget?.deposit();
     for (let number = 1; ; number++) {
@@ -132,41 +133,60 @@ class RetriedCall<C> {
       if (this.#leftMs() === 0) throw this.#tooLate();
       let lease: PickResult<C> | undefined;
       try {
-        lease = await this.#pick();
+        const picked = this.#pick();
+        lease = picked instanceof Promise ? await picked : picked;
         return await this.#attempt(lease, number, fn);
       } catch (error) {
         signal?.throwIfAborted();
         if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
         this.#errors.push(error);
-        if (lease !== undefined) this.#avoid.add(lease.endpoint);
+        if (lease !== undefined) this.#avoid(lease.endpoint);
         const next = this.#next(error, number);
+        // The caller's own functions were asked: they may have aborted.
+        signal?.throwIfAborted();
         if ("reason" in next) throw new RetryError(this.#errors, next.reason);
         await this.#pause(next.delayMs);
       }
     }
   }
 
-  /** Picks at once, or as soon as the service is known and the first clients have been made. */
-  async #pick(): Promise<PickResult<C>> {
-    const request = { key: this.#options.key, avoid: this.#avoid };
+  /** Picks at once, or as soon as the service is known and there is a first client. */
+  #pick(): PickResult<C> | Promise<PickResult<C>> {
     try {
-      return this.#balancer.pick(request);
+      return this.#balancer.pick(this.#request);
     } catch (error) {
       if (!isDiscoveryError(error, "NO_ENDPOINTS")) throw error;
-      return bounded(
-        this.#rules.env,
-        {
-          timeoutMs: this.#leftMs(),
-          onTimeout: () => (this.#expired = new TimeoutError("waiting for endpoints", this.#timeoutMs, error)),
-          signal: this.#options.signal,
-          keepAlive: true,
-        },
-        async (scope) => {
-          await this.#balancer.ready({ signal: scope.signal });
-          return this.#balancer.pick(request);
-        },
-      );
+      return this.#pickLater();
     }
+  }
+
+  async #pickLater(): Promise<PickResult<C>> {
+    const expire = (): TimeoutError =>
+      (this.#expired = new TimeoutError("waiting for endpoints", this.#timeoutMs, this.#whyNone()));
+    await bounded(
+      this.#rules.env,
+      { timeoutMs: this.#leftMs(), onTimeout: expire, signal: this.#options.signal, keepAlive: true },
+      ({ signal }) => this.#balancer.ready({ signal, any: true }),
+    );
+    // It may have come in the very moment of the deadline.
+    if (this.#leftMs() === 0) throw expire();
+    // Outside of what is bounded: nobody would end a pick that is made after the call has.
+    return this.#balancer.pick(this.#request);
+  }
+
+  /** Why there is nothing to pick now: the registry may have failed while the call waited. */
+  #whyNone(): unknown {
+    try {
+      this.#balancer.pick(this.#request)[Symbol.dispose]();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  #avoid(endpoint: Endpoint): void {
+    const { key, avoid } = this.#request;
+    this.#request = { key, avoid: new Set(avoid).add(endpoint) };
   }
 
   /** Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands. */
@@ -221,7 +241,7 @@ class RetriedCall<C> {
   /** What follows a failed attempt: a pause, or the end and its reason. */
   #next(error: unknown, number: number): { readonly delayMs: number } | { readonly reason: RetryReason } {
     const { budget, maxAttempts, backoff } = this.#rules;
-    if (error === this.#expired) return { reason: "deadline" };
+    if (this.#expired !== undefined && error === this.#expired) return { reason: "deadline" };
     const retryable = this.#options.retryable ?? this.#rules.retryable;
     if (!retryable(error, number)) return { reason: "not-retryable" };
     if (number >= maxAttempts) return { reason: "attempts" };
