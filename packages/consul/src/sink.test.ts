@@ -7,7 +7,7 @@ import { type ConsulSinkOptions, consulSink } from "./sink.ts";
 interface Registered {
   readonly ID: string;
   readonly Name: string;
-  readonly Check: { readonly CheckID: string; readonly Notes: string; readonly Status: string };
+  readonly Check: { readonly CheckID: string; readonly Notes: string; readonly Status: string; ServiceID?: string };
 }
 
 /** An agent that remembers what it is told, and answers as Consul 1.8 does. */
@@ -21,6 +21,7 @@ class Agent {
       /^\/v1\/agent\/(?:service\/deregister|check\/pass)\/(.*)$/.exec(decodeURIComponent(request.path)) ?? [];
     if (request.path === "/v1/agent/service/register") {
       const body = JSON.parse(request.body) as Registered;
+      body.Check.ServiceID = body.ID;
       this.services.set(body.ID, body);
       return response.writeHead(200).end();
     }
@@ -29,7 +30,7 @@ class Agent {
       return response.writeHead(200).end();
     }
     if (request.path.startsWith("/v1/agent/check/pass/")) {
-      if (this.services.has(id.replace(/^service:/, ""))) return response.writeHead(200).end();
+      if ([...this.services.values()].some(({ Check }) => Check.CheckID === id)) return response.writeHead(200).end();
       return response.writeHead(500).end(`CheckID "${id}" does not have associated TTL`);
     }
     const known = [...this.services.values()];
@@ -98,7 +99,7 @@ describe("registering with a consul sink", () => {
       Meta: { k: "v", zone: "a" },
       Weights: { Passing: 3, Warning: 3 },
       Check: {
-        CheckID: "service:lorem-10.0.0.1-80",
+        CheckID: expect.stringMatching(/^service:lorem-10.0.0.1-80:[0-9a-f-]{36}:1$/),
         Name: "Service 'lorem' check",
         Notes: expect.stringMatching(/^announced by rollcall [0-9a-f-]{36}$/),
         Status: "passing",
@@ -129,9 +130,8 @@ describe("registering with a consul sink", () => {
     await using fake = await fakeConsul(agent.reply);
     const startMs = performance.now();
     const { message } = await failure(register(fake));
-    expect(message).toBe(
-      "consul: the agent accepted lorem-10.0.0.1-80, but a client would not see it: " +
-        "check service:lorem-10.0.0.1-80 is critical (because)",
+    expect(message).toMatch(
+      /^consul: the agent accepted lorem-10.0.0.1-80, but a client would not see it: check service:\S+ is critical \(because\)$/,
     );
     expect(performance.now() - startMs).toBeLessThan(5_000);
     expect(fake.requests.length).toBeLessThan(30);
@@ -278,7 +278,9 @@ describe("renewing a consul registration", () => {
     await using fake = await fakeConsul(agent.reply);
     const registration = await register(fake, { ...lorem, id: "a b/ü?" });
     await registration.renew?.(never);
-    expect(lines(fake.requests).at(-1)).toBe("PUT /v1/agent/check/pass/service%3Aa%20b%2F%C3%BC%3F");
+    expect(lines(fake.requests).at(-1)).toMatch(
+      /^PUT \/v1\/agent\/check\/pass\/service%3Aa%20b%2F%C3%BC%3F%3A[0-9a-f-]{36}%3A1$/,
+    );
   });
 
   it.each<ConsulCheck>([{}, { http: "/health" }, { tcp: true }])(

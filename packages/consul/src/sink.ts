@@ -27,20 +27,26 @@ const [FIRST_LOOK_MS, MAX_LOOK_MS] = [10, 250];
  * fails. The check starts as passing, because a server registers when it can serve. `register` resolves when a reader
  * in the agent's datacenter sees the instance among the passing ones: the agent itself answers before that.
  *
- * One sink announces one instance. The note in its check says so; a record of the same id that somebody else has
- * written meanwhile is left alone by `remove`.
+ * One sink announces one instance, and its mark is in the note of the check: a record of the same id that somebody else
+ * has written meanwhile is left alone by `remove`.
  */
 export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Sink {
   const { check, env, timeoutMs } = options;
-  const notes = `announced by rollcall ${randomUUID()}`; // an identity, not a chance: it must differ between processes
+  const owner = randomUUID(); // an identity, not a chance: it must differ between processes
+  const notes = `announced by rollcall ${owner}`;
   const isTtl = !("http" in check || "tcp" in check);
+  let writes = 0;
   let undoing: Promise<void> = Promise.resolve();
 
-  const write = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<void> => {
+  /** Resolves with the id of the check. */
+  const write = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<string> => {
+    // A new one each time: for a check that it knows already, the agent ignores the status that it is given and keeps
+    // its own. What has crashed, or has outlived an outage, would stay critical until its next heartbeat or probe.
+    const checkId = `service:${instance.id}:${owner}:${++writes}`;
     const body = {
       ...encodeInstance(instance, options.zoneKey),
       Check: {
-        CheckID: checkIdOf(instance),
+        CheckID: checkId,
         Name: `Service '${instance.service}' check`,
         Notes: notes,
         Status: "passing",
@@ -48,9 +54,10 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
         ...defineCheck(check, instance),
       },
     };
-    // Without replace-existing-checks, a check with another id stays behind, and will be critical one day.
+    // Without it, the check of an earlier registration stays behind, and will be critical one day.
     const query = { "replace-existing-checks": "true" };
     await call(access, "PUT", { path: "/agent/service/register", query, body, timeoutMs: limitMs }, signal);
+    return checkId;
   };
 
   /** Waits until the catalog has what the agent was told. */
@@ -81,31 +88,30 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
     }
   };
 
-  /** The note of the check that the agent has under our id, if it has one. */
-  const noteOf = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<string | undefined> => {
-    const id = checkIdOf(instance);
-    const query = { filter: equals("CheckID", id) };
+  /** The checks that the agent has for our id. */
+  const checksOf = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<readonly AgentCheck[]> => {
+    const query = { filter: equals("ServiceID", instance.id) };
     const answer = await call(access, "GET", { path: "/agent/checks", query, timeoutMs: limitMs }, signal);
-    const checks = parseAnswer(answer) as Readonly<Record<string, AgentCheck>> | null;
-    return checks !== null && Object.hasOwn(checks, id) ? checks[id]?.Notes : undefined;
+    const checks = Object.values((parseAnswer(answer) ?? {}) as Readonly<Record<string, AgentCheck>>);
+    return checks.filter((each) => each.ServiceID === instance.id);
   };
 
-  const renew = async (instance: Instance, signal: AbortSignal): Promise<void> => {
+  const renew = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<void> => {
     if (isTtl) {
       // An agent that has lost the check says so: 500 "does not have associated TTL", 404 in newer versions.
-      const params = { id: checkIdOf(instance) };
-      await call(access, "PUT", { path: "/agent/check/pass/{id}", params, timeoutMs }, signal);
-    } else if ((await noteOf(instance, timeoutMs, signal)) === undefined) {
+      const request = { path: "/agent/check/pass/{checkId}", params: { checkId }, timeoutMs };
+      await call(access, "PUT", request, signal);
+    } else if (!(await checksOf(instance, timeoutMs, signal)).some((each) => each.CheckID === checkId)) {
       throw new ConsulError(`the agent does not know ${instance.id} any more`);
     }
   };
 
   const remove = async (instance: Instance, signal: AbortSignal): Promise<void> => {
-    const note = await noteOf(instance, REMOVE_MS, signal);
-    if (note !== undefined && note !== notes) return; // somebody else's by now
+    const checks = await checksOf(instance, REMOVE_MS, signal);
+    if (checks.length > 0 && !checks.some((each) => each.Notes === notes)) return; // somebody else's by now
     try {
-      const params = { id: instance.id };
-      await call(access, "PUT", { path: "/agent/service/deregister/{id}", params, timeoutMs: REMOVE_MS }, signal);
+      const request = { path: "/agent/service/deregister/{id}", params: { id: instance.id }, timeoutMs: REMOVE_MS };
+      await call(access, "PUT", request, signal);
     } catch (error) {
       if (!(error instanceof ConsulError && error.statusCode === 404)) throw error;
     }
@@ -125,8 +131,9 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       await undoing; // or it would remove what is written now
       signal.throwIfAborted();
       const deadlineMs = env.now() + REGISTER_MS;
+      let checkId: string;
       try {
-        await write(instance, Math.min(timeoutMs, REGISTER_MS), signal);
+        checkId = await write(instance, Math.min(timeoutMs, REGISTER_MS), signal);
         await appear(instance, deadlineMs, signal);
       } catch (error) {
         // A failed try is not undone: it will be repeated, and a repair must not take away what clients still see.
@@ -135,7 +142,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       }
       return {
         renewEveryMs: isTtl ? Math.min((check.ttlMs ?? DEFAULT_TTL_MS) / 3, MAX_RENEW_MS) : MAX_RENEW_MS,
-        renew: (renewSignal) => renew(instance, renewSignal),
+        renew: (renewSignal) => renew(instance, checkId, renewSignal),
         remove: (removeSignal) => remove(instance, removeSignal),
       };
     },
@@ -145,12 +152,9 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
 interface AgentCheck {
   readonly Notes?: string;
   readonly CheckID?: string;
+  readonly ServiceID?: string;
   readonly Status?: string;
   readonly Output?: string;
-}
-
-function checkIdOf(instance: Instance): string {
-  return `service:${instance.id}`;
 }
 
 /** An expression for Consul's `filter`, which has no escapes; older versions of Consul ignore it. */
