@@ -54,6 +54,7 @@ interface Timer {
 export function manualClock(options: ManualClockOptions = {}): ManualClock {
   checkOptions("", options, { random: is.function, startMs: is.number(0) });
   let nowMs = options.startMs ?? 0;
+  // How many timers fired since time last moved.
   let firedAtNow = 0;
   // A set keeps the order of arming, which is the order of ties.
   const timers = new Set<Timer>();
@@ -81,6 +82,7 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
   };
 
   const advanceTo = async (endMs: number): Promise<void> => {
+    firedAtNow = 0;
     await settle();
     for (let timer = next(endMs); timer !== undefined; timer = next(endMs)) {
       fire(timer);
@@ -112,6 +114,7 @@ export function manualClock(options: ManualClockOptions = {}): ManualClock {
     },
     advanceSync(ms) {
       const endMs = end(ms);
+      firedAtNow = 0;
       for (let timer = next(endMs); timer !== undefined; timer = next(endMs)) fire(timer);
       nowMs = Math.max(nowMs, endMs);
     },
