@@ -1,7 +1,7 @@
-import { type Instance, type Instancer, createCache, createInstance } from "@rollcall/core";
+import { type Instance, type Instancer, channels, createCache, createInstance } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { type HttpClient, type RequestOptions, httpClient } from "../src/index.ts";
-import { type TestServer, httpServer, inFlight, text } from "./servers.ts";
+import { type TestServer, httpServer, inFlight, text, until } from "./servers.ts";
 
 /** An instancer whose set the test decides. */
 function movingInstancer() {
@@ -26,31 +26,32 @@ const serving = () =>
     setTimeout(() => response.end("ok"), 5);
   });
 
-/** Calls at a steady rate for so long; returns what went wrong. */
-async function load(client: HttpClient, ms: number, perSecond: number, options: RequestOptions): Promise<unknown[]> {
+/** Calls at a steady rate until `done`, which may look at how many have been made; returns what went wrong. */
+async function load(
+  client: HttpClient,
+  options: RequestOptions,
+  script: (made: (count: number) => Promise<void>) => Promise<void>,
+): Promise<unknown[]> {
   const failures: unknown[] = [];
   const calls: Promise<void>[] = [];
-  const start = performance.now();
-  let made = 0;
-  while (performance.now() - start < ms) {
-    for (; made < ((performance.now() - start) * perSecond) / 1_000; made++) {
-      calls.push(
-        client.request("/", options).then(
-          async ({ body, statusCode }) => {
-            if (statusCode !== 200 || (await body.text()) !== "ok") failures.push(statusCode);
-          },
-          (error: unknown) => void failures.push(error),
-        ),
-      );
-    }
-    await new Promise((resolve) => setTimeout(resolve, 2));
+  let over = false;
+  const done = script((count) => until(() => calls.length >= count, 20_000)).finally(() => (over = true));
+  while (!over) {
+    const call = client.request("/", options).then(
+      async ({ body, statusCode }) => {
+        if (statusCode !== 200 || (await body.text()) !== "ok") failures.push(statusCode);
+      },
+      (error: unknown) => void failures.push(error),
+    );
+    calls.push(call);
+    await new Promise((resolve) => setTimeout(resolve, 3));
   }
+  await done;
   await Promise.all(calls);
-  expect(calls.length).toBeGreaterThan((ms * perSecond) / 2_000);
   return failures;
 }
 
-describe("under load", () => {
+describe("under load", { timeout: 30_000 }, () => {
   it("no POST is lost when an instance leaves and then stops, and another comes", async () => {
     const { instancer, set } = movingInstancer();
     await using a = await serving();
@@ -58,11 +59,22 @@ describe("under load", () => {
     await using c = await serving();
     set([a, b]);
     await using client = httpClient({ instancer, retry: false });
-    setTimeout(() => set([b]), 300);
-    // A server that shuts down properly waits a moment for its clients to notice. It is not in a hurry to cut them off.
-    setTimeout(() => void a.stop(), 400);
-    setTimeout(() => set([b, c]), 600);
-    expect(await load(client, 900, 200, { method: "POST", body: "body" })).toEqual([]);
+    const failures = await load(client, { method: "POST", body: "body" }, async (made) => {
+      await made(60);
+      const drained = Promise.withResolvers<void>();
+      const leave = channels.endpointClosed.subscribe(({ instance }) => {
+        if (instance.port === a.port) drained.resolve();
+      });
+      set([b]);
+      // A server that shuts down properly gives its clients the time to notice, and their requests the time to end.
+      await drained.promise;
+      leave();
+      await a.stop();
+      set([b, c]);
+      await made(200);
+    });
+    expect(failures).toEqual([]);
+    expect(a.seen.length).toBeGreaterThan(10);
     expect(c.seen.length).toBeGreaterThan(10);
     expect(a.open()).toBe(0);
   });
@@ -72,9 +84,13 @@ describe("under load", () => {
     await using a = await serving();
     await using b = await serving();
     set([a, b]);
-    await using client = httpClient({ instancer });
-    setTimeout(() => void a.kill(), 300);
-    expect(await load(client, 1_500, 200, { method: "POST", body: "body", idempotent: true })).toEqual([]);
+    await using client = httpClient({ instancer, retry: { timeoutMs: 30_000 } });
+    const failures = await load(client, { method: "POST", body: "body", idempotent: true }, async (made) => {
+      await made(60);
+      await a.kill();
+      await made(300);
+    });
+    expect(failures).toEqual([]);
     expect(inFlight(client)).toEqual([0, 0]);
   });
 
@@ -83,13 +99,14 @@ describe("under load", () => {
     await using a = await serving();
     await using b = await serving();
     set([a, b]);
-    await using client = httpClient({ instancer });
+    await using client = httpClient({ instancer, retry: { timeoutMs: 30_000 } });
     let underWay = 0;
-    setTimeout(() => {
+    const failures = await load(client, { method: "POST", body: "body" }, async (made) => {
+      await made(60);
       underWay = inFlight(client).reduce((sum, count) => sum + count, 0);
-      void a.kill();
-    }, 300);
-    const failures = await load(client, 900, 200, { method: "POST", body: "body" });
+      await a.kill();
+      await made(300);
+    });
     expect(failures.length).toBeLessThanOrEqual(underWay);
     for (const failure of failures) expect(failure).toMatchObject({ code: "RETRY", reason: "not-retryable" });
   });

@@ -179,7 +179,7 @@ describe("request", () => {
     await using client = clientOf([server]);
     await client.ready();
     await expect(client.request("/", options)).rejects.toMatchObject({ code: expect.stringMatching(/^UND_ERR_/) });
-    expect(client.endpoints[0]?.stats).toMatchObject({ inFlight: 0, failures: 0 });
+    expect(client.endpoints[0]?.stats).toMatchObject({ inFlight: 0, successes: 0, failures: 0 });
   });
 
   it("reaches an instance at an IPv6 address", async () => {

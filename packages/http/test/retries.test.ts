@@ -149,7 +149,7 @@ describe("a request that has left", () => {
     const broken = new Error("the file is gone");
     const body = Readable.from((async function* () { yield "a"; await Promise.resolve(); throw broken; })()); // prettier-ignore
     await expect(client.request("/", { method: "PUT", body })).rejects.toBe(broken);
-    expect(client.endpoints[0]?.stats).toMatchObject({ inFlight: 0, failures: 0 });
+    expect(client.endpoints[0]?.stats).toMatchObject({ inFlight: 0, successes: 0, failures: 0 });
   });
 });
 
@@ -309,7 +309,7 @@ describe("Retry-After", () => {
       client.request("/").then(({ body, statusCode }) => (expect(statusCode).toBe(200), body.dump())),
     );
     expect(ms).toBeGreaterThanOrEqual(990);
-    expect(ms).toBeLessThan(2_000);
+    expect(ms).toBeLessThan(4_000);
   });
 
   it("may be a date, compared with the answer's own", async () => {
@@ -328,7 +328,7 @@ describe("Retry-After", () => {
     await using bad = await refusing(503, { "retry-after": "60" });
     await using good = await echoing();
     await using client = clientOf([bad, good]);
-    expect(await timed(Promise.all([1, 2, 3, 4].map(() => outcome(client.request("/")))))).toBeLessThan(500);
+    expect(await timed(Promise.all([1, 2, 3, 4].map(() => outcome(client.request("/")))))).toBeLessThan(2_500);
     expect(bad.seen.length).toBeGreaterThan(0);
     expect(good.seen.length).toBe(4);
   });
@@ -336,14 +336,14 @@ describe("Retry-After", () => {
   it("ends the call at once, with the response, when it is longer than the time that is left", async () => {
     await using bad = await refusing(503, { "retry-after": "6" });
     await using client = clientOf([bad]);
-    expect(await timed(outcome(client.request("/")).then((result) => expect(result).toBe(503)))).toBeLessThan(500);
+    expect(await timed(outcome(client.request("/")).then((result) => expect(result).toBe(503)))).toBeLessThan(2_500);
     expect(bad.seen.length).toBe(1);
   });
 
   it("ends the call at once when it is longer than anybody should wait, even without a deadline", async () => {
     await using bad = await refusing(503, { "retry-after": "31" });
     await using client = clientOf([bad], { retry: { timeoutMs: Infinity } });
-    expect(await timed(outcome(client.request("/")).then((result) => expect(result).toBe(503)))).toBeLessThan(500);
+    expect(await timed(outcome(client.request("/")).then((result) => expect(result).toBe(503)))).toBeLessThan(2_500);
   });
 });
 
@@ -353,7 +353,7 @@ describe("time-outs", () => {
   it("give up an attempt at a server that says nothing, and ask another", async () => {
     await using hung = await hanging();
     await using good = await echoing();
-    await using client = clientOf([hung, good], { policy: firstTo(hung.port), retry: { attemptTimeoutMs: 250 } });
+    await using client = clientOf([hung, good], { policy: firstTo(hung.port), retry: { attemptTimeoutMs: 1_000 } });
     expect(await outcome(client.request("/"))).toBe(200);
     expect(hung.seen.length).toBe(1);
     expect(inFlight(client)).toEqual([0, 0]);

@@ -107,9 +107,9 @@ export async function text(request: IncomingMessage): Promise<string> {
   return all;
 }
 
-/** Waits until `condition` holds; fails after two seconds. */
-export async function until(condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 2_000; !condition(); await new Promise((resolve) => setTimeout(resolve, 5))) {
+/** Waits until `condition` holds; fails if it does not for long. */
+export async function until(condition: () => boolean, withinMs = 4_000): Promise<void> {
+  for (const end = Date.now() + withinMs; !condition(); await new Promise((resolve) => setTimeout(resolve, 5))) {
     if (Date.now() > end) throw new Error(`never came true: ${String(condition)}`);
   }
 }
