@@ -210,6 +210,7 @@ describe("announce", () => {
     expect(await status(port)).toBe(200);
     expect(steps).toEqual([]);
     await clock.advance(1);
+    await clock.advance(50); // nothing more comes
     await closing;
     expect(steps).toEqual(["server", "clients", "registry"]);
     await expect(status(port)).rejects.toMatchObject({ code: "ECONNREFUSED" });

@@ -58,7 +58,7 @@ export interface Announced extends Closable {
   readonly draining: boolean;
   /**
    * The whole shutdown, in the order that loses no call: not ready any more (health checks 503, answers say
-   * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice → no more connections → requests
+   * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice, and until nothing more comes → no more connections → requests
    * under way finish, at most `graceMs` → `closeAfter` is closed. Rejects only if something in `closeAfter` does.
    */
   close(): Promise<void>;
@@ -108,6 +108,7 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     cancelled.abort(new ClosedError("the announced server"));
     drain.begin();
     await announcement?.withdraw();
+    if (announcement !== undefined && server.listening) await drain.quiet({ signal: hurried.signal });
     await drain.stop({ graceMs, signal: hurried.signal });
     const errors: unknown[] = [];
     for (const resource of options.closeAfter ?? []) {

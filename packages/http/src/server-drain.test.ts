@@ -78,6 +78,47 @@ describe("serverDrain", () => {
     expect(isDraining(server)).toBe(true);
   });
 
+  it("is quiet when nothing has come for a moment", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    const agent = keepAliveAgent();
+    let quiet = false;
+    const waiting = drain.quiet().then(() => (quiet = true));
+    for (let n = 0; n < 8; n++) {
+      await get(port, agent);
+      expect(quiet).toBe(false);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await waiting;
+    expect((await get(port, agent)).body).toBe("served");
+  });
+
+  it("does not wait for quiet for ever, nor after an abort", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    const agent = keepAliveAgent();
+    let waiting = true;
+    const startedMs = performance.now();
+    const quiet = drain.quiet().then(() => (waiting = false));
+    while (waiting) await get(port, agent);
+    await quiet;
+    expect(performance.now() - startedMs).toBeGreaterThan(450);
+    const abortedMs = performance.now();
+    await drain.quiet({ signal: AbortSignal.abort() });
+    expect(performance.now() - abortedMs).toBeLessThan(40);
+  });
+
+  it("reads what had been sent while the process was too busy to look", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    drain.begin();
+    const answers = [get(port, keepAliveAgent()), get(port, keepAliveAgent())];
+    const stopping = drain.quiet().then(() => drain.stop({ graceMs: 1_000 }));
+    for (const untilMs = performance.now() + 150; performance.now() < untilMs;);
+    expect((await Promise.all(answers)).map((answer) => answer.body)).toEqual(["served", "served"]);
+    await stopping;
+  });
+
   it("stops at once when only idle connections are left", async () => {
     const { server, port } = await listen((_, response) => response.end("ok"));
     const drain = serverDrain(server);

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
-import { type Env, resolveEnv } from "@rollcall/core";
+import { type Abortable, type Env, resolveEnv, sleep } from "@rollcall/core";
 
 /** A server of `node:http` or `node:https`. */
 export type HttpServer = Server | SecureServer;
@@ -16,6 +16,12 @@ export interface ServerDrain {
    */
   begin(): void;
   /**
+   * Waits until nothing has come for a moment (50 ms), at most half a second: no connection, no request. What clients
+   * had sent before they noticed is on its way still, and closing a connection with an unread request in it loses that.
+   * Ends at once when the signal aborts. Never rejects.
+   */
+  quiet(options?: Abortable): Promise<void>;
+  /**
    * Closes idle connections again and again, until the server has closed. For servers that somebody else closes (a
    * framework): a connection that was busy at that moment would otherwise stay open until its keep-alive time-out.
    */
@@ -28,10 +34,17 @@ export interface ServerDrain {
   stop(options: { readonly graceMs: number; readonly signal?: AbortSignal | undefined }): Promise<void>;
 }
 
+/** Longer than what is on its way in one network takes. */
+const QUIET_MS = 50;
+const MOST_QUIET_MS = 500;
+/** A timer that was late runs before what has come meanwhile is read: accepting and reading take a turn each. */
+const TURNS = 3;
 /** How often idle connections are looked for. */
 const SWEEP_MS = 100;
 /** A connection that has sent nothing so long after the server stopped will not: browsers open some ahead of need. */
 const SILENT_MS = 1_000;
+
+const NEVER = new AbortController().signal;
 
 const drains = new WeakMap<object, ServerDrain>();
 
@@ -64,6 +77,8 @@ class NodeServerDrain implements ServerDrain {
   /** All open connections, also upgraded ones, which Node itself does not keep. */
   readonly #sockets = new Set<Socket>();
   #draining = false;
+  /** When something last came, since the drain began. */
+  #lastMs = 0;
   #sweeping = false;
 
   constructor(server: HttpServer, env: Env) {
@@ -71,6 +86,7 @@ class NodeServerDrain implements ServerDrain {
     this.#env = env;
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
+      if (this.#draining) this.#lastMs = this.#env.now();
       socket.once("close", () => this.#sockets.delete(socket));
     });
   }
@@ -85,7 +101,22 @@ class NodeServerDrain implements ServerDrain {
     // First of all listeners: it must have spoken before the application writes a header.
     this.#server.prependListener("request", (_request: IncomingMessage, response: ServerResponse) => {
       response.shouldKeepAlive = false;
+      this.#lastMs = this.#env.now();
     });
+  }
+
+  async quiet(options: Abortable = {}): Promise<void> {
+    this.begin();
+    const { signal = NEVER } = options;
+    const latestMs = this.#env.now() + MOST_QUIET_MS;
+    this.#lastMs = this.#env.now();
+    for (;;) {
+      const nowMs = this.#env.now();
+      const leftMs = Math.min(this.#lastMs + QUIET_MS, latestMs) - nowMs;
+      if (leftMs <= 0 || signal.aborted) return;
+      await sleep(this.#env, leftMs, signal, { keepAlive: true });
+      for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   sweep(): void {

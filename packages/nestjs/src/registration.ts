@@ -133,6 +133,7 @@ export class Registration implements OnModuleInit, OnApplicationBootstrap, Befor
       this.#stopLogging();
       this.#logger.log(`Took back ${describe(this.#announcement.instance)}`);
     }
+    if (this.#announcement !== undefined) await drain?.quiet();
     // Nest closes the server next, and waits for the last connection: idle ones must not make it wait.
     drain?.sweep();
   }
