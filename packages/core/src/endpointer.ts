@@ -3,7 +3,7 @@ import { channels } from "./channels.ts";
 import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { ClosedError } from "./errors.ts";
-import { type Instance, address } from "./instance.ts";
+import { type Instance, address, sameInstance } from "./instance.ts";
 import type { Instancer } from "./instancer.ts";
 import { Latch } from "./latch.ts";
 import { type Abortable, type Closable, closable } from "./lifecycle.ts";
@@ -134,6 +134,8 @@ class InstancerEndpointer<C> implements Endpointer<C> {
 
   /** Follows the snapshot. */
   #update(): void {
+    // An instancer that still calls after one has left changes nothing any more.
+    if (this.#closed) return;
     const { snapshot } = this;
     this.#cancelExpiry?.();
     this.#cancelExpiry = undefined;
@@ -152,10 +154,12 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     this.#members = new Map();
     const added: Member<C>[] = [];
     for (const instance of instances) {
+      // A Cache has no duplicates; an instancer without one may.
+      if (this.#members.has(instance.id)) continue;
       const known = before.get(instance.id);
       if (known !== undefined && address(known.instance) === address(instance)) {
         before.delete(instance.id);
-        known.instance = instance;
+        if (!sameInstance(known.instance, instance)) known.instance = instance;
         this.#members.set(instance.id, known);
       } else {
         const member: Member<C> = { instance, settled: false, failures: 0 };
@@ -183,7 +187,8 @@ class InstancerEndpointer<C> implements Endpointer<C> {
       this.#arrive(member, made);
       return;
     }
-    made.then(
+    // A promise stays itself here; any other thenable can answer only once from now on, and not before this turn is over.
+    Promise.resolve(made).then(
       (client) => {
         this.#arrive(member, client);
         this.#publish();
