@@ -54,11 +54,15 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
   checkOptions("", options, { ...CLIENT_CHECKS, factory: required(is.function) });
   const { instancer, factory, policy, retry: retryOptions = {}, staleAfterMs, drainMs, close, env } = options;
   const endpointer = createEndpointer(instancer, factory, { staleAfterMs, drainMs, close, env });
-  const balancer = createBalancer(endpointer, policy, { env });
-  const call = retry(
-    balancer,
-    retryOptions === false ? { maxAttempts: 1, budget: false, env } : { ...retryOptions, env: retryOptions.env ?? env },
-  );
+  const rules = retryOptions === false ? { maxAttempts: 1, budget: false as const } : retryOptions;
+  let call: Call<C>;
+  try {
+    call = retry(createBalancer(endpointer, policy, { env }), { ...rules, env: rules.env ?? env });
+  } catch (error) {
+    // Its policy could not be made: nobody will ever close what discovers already.
+    void endpointer.close();
+    throw error;
+  }
   let closed = false;
   return {
     call: async (fn, callOptions) => {
