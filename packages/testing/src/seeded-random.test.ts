@@ -23,7 +23,7 @@ describe("seededRandom", () => {
 
   it("is uniform enough for a test of shares: ten bins of 100,000 draws differ by less than 2 %", () => {
     const random = seededRandom(1);
-    const bins = new Array<number>(10).fill(0);
+    const bins = Array.from({ length: 10 }, () => 0);
     for (let draw = 0; draw < 100_000; draw++) {
       const value = random();
       const bin = Math.floor(value * 10);

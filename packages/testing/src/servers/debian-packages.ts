@@ -63,7 +63,7 @@ async function findArchives(env: NodeJS.ProcessEnv): Promise<AptArchive[]> {
 async function readSources(): Promise<AptSource[]> {
   const parts = "/etc/apt/sources.list.d";
   const names = await readdir(parts).catch(() => []);
-  const files = ["/etc/apt/sources.list", ...names.toSorted().map((name) => join(parts, name))];
+  const files = ["/etc/apt/sources.list", ...names.map((name) => join(parts, name))];
   const read = await Promise.all(
     files.map(async (file) => {
       const text = await readFile(file, "utf8").catch(() => "");

@@ -102,6 +102,8 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
   return { machine, host: host === "localhost" ? "127.0.0.1" : host };
 }
 
-function statusCode(result: unknown): unknown {
-  return typeof result === "object" && result !== null && "StatusCode" in result ? result.StatusCode : "unknown";
+function statusCode(result: unknown): string {
+  return typeof result === "object" && result !== null && "StatusCode" in result
+    ? String(result.StatusCode)
+    : "unknown";
 }

@@ -2,8 +2,7 @@ import { access } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "@rollcall/core";
-
-type Testcontainers = typeof import("testcontainers");
+import type * as Testcontainers from "testcontainers";
 
 /**
  * Why a container of this image cannot be started here, in words; undefined if it can.
@@ -37,7 +36,7 @@ export async function whyNoDocker(
 /** What testcontainers starts first, to clean up after us. */
 const DEFAULT_REAPER = "testcontainers/ryuk:0.14.0";
 
-export async function loadTestcontainers(): Promise<Testcontainers> {
+export async function loadTestcontainers(): Promise<typeof Testcontainers> {
   try {
     return await import("testcontainers");
   } catch (error) {

@@ -13,7 +13,16 @@ export interface ProbeRequest {
  * that counts handles, and is not redirected by a global dispatcher. Resolves with the parsed JSON body (or undefined
  * if it is empty); rejects for any status but 2xx, with the beginning of the body.
  */
-export function probeRequest(url: string, options: ProbeRequest): Promise<unknown> {
+export async function probeRequest(url: string, options: ProbeRequest): Promise<unknown> {
+  const text = await exchange(url, options);
+  try {
+    return text.trim() === "" ? undefined : JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${url} answered no JSON: ${text.slice(0, 200)}`, { cause: error });
+  }
+}
+
+function exchange(url: string, options: ProbeRequest): Promise<string> {
   return new Promise((resolve, reject) => {
     const send = url.startsWith("https:") ? httpsRequest : httpRequest;
     const { method = "GET", headers = {}, signal } = options;
@@ -25,13 +34,8 @@ export function probeRequest(url: string, options: ProbeRequest): Promise<unknow
       answer.on("end", () => {
         const status = answer.statusCode ?? 0;
         if (status < 200 || status > 299) {
-          return void reject(new Error(`${method} ${url} answered ${status}: ${text.slice(0, 200)}`));
-        }
-        try {
-          resolve(text.trim() === "" ? undefined : JSON.parse(text));
-        } catch (error) {
-          reject(new Error(`${method} ${url} answered no JSON: ${text.slice(0, 200)}`, { cause: error }));
-        }
+          reject(new Error(`${method} ${url} answered ${status}: ${text.slice(0, 200)}`));
+        } else resolve(text);
       });
     });
     outgoing.on("error", reject);
