@@ -18,7 +18,7 @@ export function decoded(body: Readable, contentEncoding: string | string[] | und
   if (names.length === 0 || names.length > MAX_ENCODINGS || !names.every((name) => Object.hasOwn(DECODERS, name)))
     return body;
   let last = body;
-  for (const name of names.reverse()) {
+  for (const name of names.toReversed()) {
     const decoder = DECODERS[name]?.();
     // The error arrives at `decoder` too, and from there at the reader.
     if (decoder !== undefined) last = pipeline(last, decoder, ignore);

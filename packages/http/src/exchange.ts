@@ -4,6 +4,7 @@ import {
   type Client,
   type Endpoint,
   type Instance,
+  InvalidOptionError,
   isDiscoveryError,
 } from "@rollcall/core";
 import type { Dispatcher } from "undici";
@@ -210,9 +211,10 @@ const MAX_RETRY_AFTER_MS = 30_000;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 
 /** Upper case for the usual methods, as `fetch` does; the others are case-sensitive and stay as they are. */
-function normalizeMethod(method = "GET"): string {
+export function normalizeMethod(method = "GET"): string {
   if (METHODS.has(method)) return method;
-  const upper = String(method).toUpperCase();
+  if (typeof method !== "string") throw new InvalidOptionError("method", "an HTTP method", method);
+  const upper = method.toUpperCase();
   return METHODS.has(upper) ? upper : method;
 }
 

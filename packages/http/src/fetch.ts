@@ -1,6 +1,6 @@
 import { InvalidOptionError } from "@rollcall/core";
 import { ACCEPT_ENCODING, decoded } from "./content-encoding.ts";
-import type { HttpResponse, RequestOptions } from "./exchange.ts";
+import { type HttpResponse, type RequestOptions, normalizeMethod } from "./exchange.ts";
 import { MAX_REDIRECTS, isRedirect, redirection } from "./redirect.ts";
 import type { RequestBody } from "./request-body.ts";
 import { fetchTarget } from "./request-target.ts";
@@ -32,8 +32,7 @@ export async function fetchBalanced(
   const shared = { signal, key, avoid, timeoutMs, retryable, idempotent, headersTimeoutMs, bodyTimeoutMs };
   const mode = redirectMode(init.redirect);
   const headers = requestHeaders(init);
-  let method = String(init.method ?? "GET");
-  if (/^(?:get|head|post|put|delete|options)$/i.test(method)) method = method.toUpperCase();
+  let method = normalizeMethod(init.method);
   let body = init.body;
   if (body !== undefined && body !== null && (method === "GET" || method === "HEAD")) {
     throw new InvalidOptionError("body", `no body for ${method}`, body);

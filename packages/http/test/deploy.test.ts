@@ -26,7 +26,7 @@ const serving = () =>
     setTimeout(() => response.end("ok"), 5);
   });
 
-/** Calls at a steady rate until `done`, which may look at how many have been made; returns what went wrong. */
+/** Calls at a steady rate until the script is over, which may wait for so many to have been made; returns what went wrong. */
 async function load(
   client: HttpClient,
   options: RequestOptions,
@@ -34,9 +34,9 @@ async function load(
 ): Promise<unknown[]> {
   const failures: unknown[] = [];
   const calls: Promise<void>[] = [];
-  let over = false;
-  const done = script((count) => until(() => calls.length >= count, 20_000)).finally(() => (over = true));
-  while (!over) {
+  const over = new AbortController();
+  const done = script((count) => until(() => calls.length >= count, 20_000)).finally(() => over.abort());
+  while (!over.signal.aborted) {
     const call = client.request("/", options).then(
       async ({ body, statusCode }) => {
         if (statusCode !== 200 || (await body.text()) !== "ok") failures.push(statusCode);

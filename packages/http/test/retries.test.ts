@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { type Endpoint, type NonEmpty, type Policy, isDiscoveryError } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
@@ -24,7 +25,7 @@ describe("a request that has not left", () => {
     const answer = await client.request("/", { method });
     expect(await answer.body.text()).toBe("ok");
     expect(answer.instance.port).toBe(alive.port);
-    expect(client.endpoints.map(({ stats }) => stats.failures).sort()).toEqual([0, 1]);
+    expect(client.endpoints.find(({ instance }) => instance.port === dead.port)?.stats.failures).toBe(1);
   });
 
   it("rejects with RetryError when nobody can be reached, every cause kept", async () => {
@@ -74,9 +75,10 @@ describe("a request that has left", () => {
     await using broken = await resetting();
     await using other = await echoing();
     await using client = clientOf([broken, other]);
-    const results = [];
-    for (let n = 0; n < 4; n++) results.push(await outcome(client.request("/", { method: "POST", body: "body" })));
-    expect(results.sort()).toEqual([200, 200, "not-retryable", "not-retryable"]);
+    const results: string[] = [];
+    for (let n = 0; n < 4; n++)
+      results.push(String(await outcome(client.request("/", { method: "POST", body: "body" }))));
+    expect(results.toSorted()).toEqual(["200", "200", "not-retryable", "not-retryable"]);
     expect(broken.seen.filter((received) => received !== "").length).toBe(2);
     expect(other.seen.length).toBe(2);
   });
@@ -118,9 +120,10 @@ describe("a request that has left", () => {
     await using broken = await rawServer((socket) => void socket.end("HTTP/1.1 200 OK\r\ncontent-le"));
     await using other = await echoing();
     await using client = clientOf([broken, other]);
-    const results = [];
-    for (let n = 0; n < 2; n++) results.push(await outcome(client.request("/", { method: "POST", body: "body" })));
-    expect(results.sort()).toEqual([200, "not-retryable"]);
+    const results: string[] = [];
+    for (let n = 0; n < 2; n++)
+      results.push(String(await outcome(client.request("/", { method: "POST", body: "body" }))));
+    expect(results.toSorted()).toEqual(["200", "not-retryable"]);
     expect(broken.seen.length).toBe(1);
   });
 
@@ -155,7 +158,7 @@ describe("a request that has left", () => {
 
 describe("an idle connection that dies", () => {
   /** Answers the first request of each connection, and does `then` with the connection after a while. */
-  const closing = (then: (socket: import("node:net").Socket) => void, afterMs: number) =>
+  const closing = (then: (socket: Socket) => void, afterMs: number) =>
     rawServer((socket, received) => {
       if (received.split("POST").length - 1 !== 1) return;
       socket.write(OK);
@@ -163,8 +166,8 @@ describe("an idle connection that dies", () => {
     });
 
   it.each([
-    ["closed", (socket: import("node:net").Socket) => void socket.end()],
-    ["reset", (socket: import("node:net").Socket) => void socket.resetAndDestroy()],
+    ["closed", (socket: Socket) => void socket.end()],
+    ["reset", (socket: Socket) => void socket.resetAndDestroy()],
   ])("loses no POST when the server has %s it", async (_, then) => {
     await using server = await closing(then, 10);
     await using client = clientOf([server]);

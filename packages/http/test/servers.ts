@@ -20,11 +20,14 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** An HTTP server; `seen` holds "METHOD target" of every request. */
-export async function httpServer(listener: RequestListener, host = "127.0.0.1"): Promise<TestServer> {
+export async function httpServer(
+  listener: (...args: Parameters<RequestListener>) => void | Promise<void>,
+  host = "127.0.0.1",
+): Promise<TestServer> {
   const seen: string[] = [];
   const server = createServer((request, response) => {
     seen.push(`${request.method} ${request.url}`);
-    listener(request, response);
+    void listener(request, response);
   });
   return listen(server, seen, host);
 }

@@ -88,9 +88,9 @@ describe("https", () => {
       protocol: ({ metadata }) => (metadata["secure"] === "true" ? "https" : "http"),
       pool: { connect: { ca: cert, servername: "lorem.test" } },
     });
-    const words = [];
+    const words: string[] = [];
     for (let n = 0; n < 2; n++) words.push(await (await client.request("/")).body.text());
-    expect(words.sort()).toEqual(["plain", "secret"]);
+    expect(words.toSorted()).toEqual(["plain", "secret"]);
   });
 
   it("is not turned on or off by the registry's metadata", async () => {
