@@ -6,7 +6,7 @@ import type { Harness } from "./harness.ts";
 import { rules } from "./rules.ts";
 
 // They mostly wait.
-vi.setConfig({ maxConcurrency: 8 });
+vi.setConfig({ maxConcurrency: 7 });
 
 /** Runs all rules side by side, each on a server of its own, and tells which were broken and how. */
 async function brokenRules(harness: () => Harness): Promise<ReadonlyMap<number, string>> {

@@ -49,13 +49,17 @@ async function failureOf(rule: Rule, harness: Harness): Promise<{ readonly error
       reject(new TimeoutError(`rule ${rule.number} (${rule.title})${step} of ${harness.name}`, timeoutMs));
     }, timeoutMs);
   });
+  let failure: { readonly error: unknown } | undefined;
   try {
     await Promise.race([rule.run(context), over]);
-    return undefined;
   } catch (error) {
-    return { error };
-  } finally {
-    clearTimeout(timer);
-    await end();
+    failure = { error };
   }
+  clearTimeout(timer);
+  try {
+    await end();
+  } catch (error) {
+    failure ??= { error };
+  }
+  return failure;
 }

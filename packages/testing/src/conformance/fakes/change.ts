@@ -1,6 +1,6 @@
 import { type Env, type Instance, sleep, type Source } from "@rollcall/core";
 import { type BrokenFake, brokenFake } from "./broken-fake.ts";
-import { SPEED } from "./record-harness.ts";
+import { SETTLE_MS, SPEED } from "./record-harness.ts";
 import { wrapRegistry } from "./wrap.ts";
 
 /** Rule 7. */
@@ -24,7 +24,7 @@ function late(
     async *watch(signal) {
       let before: readonly Instance[] | undefined;
       for await (const set of inner.watch(signal)) {
-        if (before !== undefined && isLate(set, before)) await sleep(env, 450 * SPEED, signal);
+        if (before !== undefined && isLate(set, before)) await sleep(env, 1.5 * SETTLE_MS * SPEED, signal);
         before = set;
         yield set;
       }

@@ -19,15 +19,26 @@ export interface Fault {
   readonly wrap?: (inner: Registry) => Registry;
 }
 
-/** How many times as fast as real time the fakes live. */
-export const SPEED = 8;
+/**
+ * How many times as fast as real time the fakes live. No faster: what core gives a call to end in, two seconds at
+ * least, must be enough for a busy machine.
+ */
+export const SPEED = 2;
+
+/** When a change is settled, in milliseconds of real time: a busy machine must not be taken for a slow backend. */
+export const SETTLE_MS = 500;
 
 /** A harness over a server of its own. Without a fault its registries keep all rules. */
 export function recordHarness(name: string, fault: (place: FakePlace) => Fault = () => ({}), ttlMs = 1_500): Harness {
   const env = fastEnv(SPEED);
   const counted = countedEnv(env);
   const server = new RecordServer(env);
-  const options: RecordRegistryOptions = { env: counted.env, ttlMs: ttlMs * SPEED, token: "right" };
+  const options: RecordRegistryOptions = {
+    env: counted.env,
+    ttlMs: ttlMs * SPEED,
+    waitMs: 300 * SPEED,
+    token: "right",
+  };
   const openWith = (given: RecordRegistryOptions): Registry => {
     const { replacements, wrap } = fault({ env: counted.env, server, options: given });
     const registry = recordRegistry(server, given, replacements);
@@ -37,9 +48,9 @@ export function recordHarness(name: string, fault: (place: FakePlace) => Fault =
 
   return {
     name,
-    settleMs: 300,
-    expireMs: ttlMs + 400,
-    noticeMs: 1_200,
+    settleMs: SETTLE_MS,
+    expireMs: ttlMs + 500,
+    noticeMs: 2_000,
     options,
     open: () => openWith(options),
     openRefused: () => openWith({ ...options, token: "wrong" }),

@@ -16,6 +16,8 @@ import type { RecordServer } from "./record-server.ts";
 export interface RecordRegistryOptions {
   readonly env: Env;
   readonly ttlMs: number;
+  /** How long a poll is parked at most. */
+  readonly waitMs: number;
   readonly token: string;
 }
 
@@ -31,14 +33,13 @@ export interface Replacements {
   readonly sink?: (inner: Sink, instance: Instance) => Sink;
 }
 
-/** How long a poll is parked at most, and how long the answer may be late: in milliseconds of the given clock. */
-const WAIT_MS = 2_400;
-const LATE_MS = 4_000;
+/** How late the answer to a poll may be, in milliseconds of the given clock. */
+const LATE_MS = 3_000;
 
 /** A well-behaved backend of a {@link RecordServer}, parts of which can be replaced by broken ones. */
 export function recordRegistry(
   server: RecordServer,
-  { env, ttlMs, token }: RecordRegistryOptions,
+  { env, ttlMs, waitMs, token }: RecordRegistryOptions,
   replacements: Replacements = {},
 ): Registry {
   const matches = replacements.matches ?? ((service, asked) => service === asked);
@@ -53,12 +54,12 @@ export function recordRegistry(
     async *watch(signal) {
       for (let after: number | undefined; ;) {
         const bounds = {
-          timeoutMs: WAIT_MS + LATE_MS,
-          onTimeout: () => new TimeoutError("a poll", WAIT_MS + LATE_MS),
+          timeoutMs: waitMs + LATE_MS,
+          onTimeout: () => new TimeoutError("a poll", waitMs + LATE_MS),
           signal,
         };
         const answer = await bounded(env, bounds, (scope) =>
-          server.poll((service) => matches(service, query.service), after, WAIT_MS, scope.signal),
+          server.poll((service) => matches(service, query.service), after, waitMs, scope.signal),
         );
         if (answer === "gone") return;
         after = answer.index;

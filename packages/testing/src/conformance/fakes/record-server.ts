@@ -160,8 +160,9 @@ export class RecordServer {
   async #call<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     this.#connections++;
     try {
-      // The way there: no answer comes in the same turn.
-      await new Promise((resolve) => setImmediate(resolve));
+      // The way there: no answer comes in the same turn. By a timer, so that after a stall of the process it comes before
+      // the time-outs that were armed later.
+      await new Promise((resolve) => setTimeout(resolve, 0));
       signal.throwIfAborted();
       return await work();
     } finally {

@@ -67,7 +67,7 @@ export const firstSnapshotPatchy: readonly BrokenFake[] = [
 ];
 
 /** How often a chatty backend chats, in milliseconds of its own clock. */
-const CHAT_MS = 800;
+const CHAT_MS = 400;
 
 /** Rule 3. */
 export const chatty: readonly BrokenFake[] = [
@@ -115,7 +115,7 @@ export const chatty: readonly BrokenFake[] = [
             const before = await inner.register(instance, signal);
             await before.remove(signal);
             // Long enough for a poll to come and go.
-            for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+            for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
             return inner.register(instance, signal);
           },
         };

@@ -68,7 +68,7 @@ export const neglectful: readonly BrokenFake[] = [
       replacements: { sink: (inner) => mapRegistration(inner, ({ remove }) => ({ remove })) },
     }),
     // So that the other rules are over before a registration of theirs runs out.
-    6_000,
+    10_000,
   ),
   brokenFake(17, "does not notice at a renewal that the record is gone", () => ({
     replacements: {

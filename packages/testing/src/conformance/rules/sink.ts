@@ -131,10 +131,12 @@ export const deregisteringIsFinal: Rule = {
     await assertGone(context, service);
 
     context.begin("waiting for a renewal that brings it back");
-    const from = follower.told.length;
+    const witness = await context.follow(service);
+    await witness.until("it gone", context.patienceMs, (known) => has(known, "neighbour") && !has(known, "own"));
+    const from = witness.told.length;
     // One renewal falls into this time for sure.
     await context.pass(expireMs / 2 + settleMs);
-    const back = follower.told.slice(from).filter((snapshot) => has(snapshot, "own"));
+    const back = witness.told.slice(from).filter((snapshot) => has(snapshot, "own"));
     assert.deepEqual(back.map(describeSnapshot), [], "nothing brings it back");
     for (const snapshot of follower.told.slice(told)) {
       assert.ok(has(snapshot, "neighbour"), `only its own goes, and yet: ${describeSnapshot(snapshot)}`);
