@@ -4,9 +4,9 @@ import { bounded } from "./bounded.ts";
 import { channels } from "./channels.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
-import type { Instance } from "./instance.ts";
+import { type Instance, asInstance } from "./instance.ts";
 import { type Abortable, type Closable, closable } from "./lifecycle.ts";
-import { checkOptions, is } from "./options.ts";
+import { checkOptions, is, required } from "./options.ts";
 import type { Registration, Sink } from "./sink.ts";
 
 /**
@@ -20,13 +20,15 @@ export interface Registrar extends Closable {
   /**
    * Resolves when the instance is in the registry; at once if it is already. Rejects with the error of the first try if
    * that fails, and goes on trying in the background all the same (jittered, at most two seconds apart), so that a
-   * server may start while its registry is down: await it to know, ignore it to start anyway. An abort takes the wish
-   * back: nothing is tried any more.
+   * server may start while its registry is down: await it to know, ignore it to start anyway (a rejection that nobody
+   * looks at does no harm). An abort takes the wish of this call back; when there is no other, nothing is tried any
+   * more, and what was or still gets accepted is removed.
    */
   register(options?: Abortable): Promise<void>;
   /**
-   * Takes the instance out of the registry and ends all renewals. Idempotent. Rejects if the registry could not be told
-   * (it will then notice by itself, when the registration is not renewed); calling it again tries again.
+   * Takes the instance out of the registry and ends all renewals. Idempotent. Rejects, after two seconds at the latest,
+   * if the registry could not be told (it will then notice by itself, when the registration is not renewed); calling it
+   * again tries again. Whatever the registry still accepts afterwards is removed as soon as it is known.
    */
   deregister(options?: Abortable): Promise<void>;
   /** Deregisters, as well as the registry lets it: bounded by two seconds, and never rejects. */
@@ -37,8 +39,10 @@ export interface Registrar extends Closable {
 const TRY_MS = 5_000;
 /** How long `deregister` lets a write that is under way end by itself, so that it cannot arrive after the removal. */
 const SETTLE_MS = 500;
-/** Taking a registration back must not hold up a shutdown. */
+/** Taking a registration back, with all it waits for, must not hold up a shutdown. */
 const REMOVE_MS = 2_000;
+/** As long as it takes: a timer that only keeps the process alive while somebody awaits. */
+const AWAIT_MS = 2 ** 31 - 1;
 
 /** Makes a {@link Registrar} over a backend's {@link Sink}. Writes nothing before `register()`. The caller closes it. */
 export function createRegistrar(
@@ -46,13 +50,23 @@ export function createRegistrar(
   sink: Sink,
   options: { readonly env?: Partial<Env> | undefined } = {},
 ): Registrar {
+  checkOptions("", { sink }, { sink: required(is.sink) });
   checkOptions("", options, { env: is.env });
-  return new SinkRegistrar(instance, sink, resolveEnv(options.env));
+  return new SinkRegistrar(asInstance(instance), sink, resolveEnv(options.env));
+}
+
+/** That the instance shall be registered. It ends with `deregister`, or when everybody who made it gave up. */
+interface Wish {
+  /** Calls of `register` that wait for an answer. */
+  waiting: number;
+  /** One of them got its answer, good or bad: only `deregister` takes that back. */
+  kept: boolean;
 }
 
 /**
- * All writes go one after another through `#exclusive`, and each looks again at what is wanted when its turn comes: so
- * no renewal and no repetition can overtake a removal.
+ * All calls of the sink go one after another through `#exclusive`, and each looks again at what is wanted when its turn
+ * comes: so no renewal and no repetition can overtake a removal. A call that does not end in its time is given up; if
+ * it takes effect after all, `#settleLate` puts right whatever it did.
  */
 class SinkRegistrar implements Registrar {
   readonly instance: Instance;
@@ -63,16 +77,16 @@ class SinkRegistrar implements Registrar {
   readonly #sink: Sink;
   readonly #env: Env;
   readonly #backoff: (attempt: number) => number;
-  #wanted = false;
+  #wish: Wish | undefined;
   #registered = false;
-  /** What the sink accepted and has not taken back; the registry may have lost it meanwhile. */
-  #registration: Registration | undefined;
-  /** Calls of `register` that wait for an answer. */
-  #waiting = 0;
+  /** What the sink accepted and has not taken back; more than one only if answers came late. */
+  readonly #registrations = new Set<Registration>();
+  /** Calls that took effect after they had been given up. */
+  #lateEffects = 0;
   #failures = 0;
   #closed = false;
   #tail: Promise<unknown> = Promise.resolve();
-  /** Cuts short the call of the sink that is under way. */
+  /** Cuts short the write that is under way. */
   #current: AbortController | undefined;
   #cancelTimer: (() => void) | undefined;
 
@@ -87,46 +101,55 @@ class SinkRegistrar implements Registrar {
     return this.#registered;
   }
 
-  async register({ signal }: Abortable = {}): Promise<void> {
+  register(options: Abortable = {}): Promise<void> {
+    const done = this.#register(options);
+    done.catch(() => undefined); // reported where it failed, and tried again
+    return done;
+  }
+
+  async #register({ signal }: Abortable): Promise<void> {
     if (this.#closed) throw new ClosedError(`the registrar of ${this.instance.id}`);
     signal?.throwIfAborted();
+    const wish = (this.#wish ??= { waiting: 0, kept: false });
+    wish.kept ||= this.#registered;
     if (this.#registered) return;
-    this.#wanted = true;
-    this.#waiting++;
+    wish.waiting++;
+    const letGo = this.#env.after(AWAIT_MS, () => undefined, { keepAlive: true });
     const turn = this.#exclusive(async () => {
       signal?.throwIfAborted();
       if (this.#registered) return;
-      if (!this.#wanted) throw new ClosedError(`the registration of ${this.instance.id}`);
+      if (this.#wish === undefined) throw new ClosedError(`the registration of ${this.instance.id}`);
       this.#stopTimer();
-      await this.#write(true, signal);
+      await this.#write(signal);
     });
     try {
       await untilAborted(turn, signal);
+      wish.kept = true;
+    } catch (error) {
+      wish.kept ||= signal?.aborted !== true;
+      throw error;
     } finally {
-      this.#waiting--;
-      if (signal?.aborted === true && !this.#registered && this.#waiting === 0) {
-        this.#wanted = false;
-        this.#stopTimer();
+      letGo();
+      wish.waiting--;
+      if (!wish.kept && wish.waiting === 0 && this.#wish === wish) {
+        this.#unwish();
+        this.#takeBack();
       }
     }
   }
 
   async deregister({ signal }: Abortable = {}): Promise<void> {
     signal?.throwIfAborted();
-    this.#wanted = false;
-    this.#registered = false;
-    this.#stopTimer();
+    const deadlineMs = this.#env.now() + REMOVE_MS;
+    this.#unwish();
     const current = this.#current;
-    const cancel = this.#env.after(
-      current === undefined ? 0 : SETTLE_MS,
-      () => current?.abort(new ClosedError(`the registration of ${this.instance.id}`)),
-      { keepAlive: true },
-    );
+    const cut = (): void => current?.abort(new ClosedError(`the registration of ${this.instance.id}`));
+    const cancel = current === undefined ? undefined : this.#env.after(SETTLE_MS, cut, { keepAlive: true });
     const turn = this.#exclusive(async () => {
-      cancel();
+      cancel?.();
       signal?.throwIfAborted();
       // The last wish counts: it may be wanted again by now.
-      if (!this.#wanted) await this.#remove(signal);
+      if (this.#wish === undefined) await this.#remove(deadlineMs, signal);
     });
     await untilAborted(turn, signal);
   }
@@ -139,74 +162,115 @@ class SinkRegistrar implements Registrar {
     return this.close();
   }
 
-  /** One try of writing. If it fails, the next one is due when this rejects. */
-  async #write(awaited: boolean, signal?: AbortSignal): Promise<void> {
-    try {
-      this.#registration = await this.#bounded("registering", TRY_MS, awaited, signal, async (inner) => {
-        const made = await this.#sink.register(this.instance, inner);
-        if (inner.aborted) this.#adoptLate(made);
-        return made;
-      });
-    } catch (error) {
-      if (signal?.aborted !== true) this.#failed("register", error);
-      throw error;
-    }
-    if (!this.#wanted) return; // a deregistration waits for its turn, and removes what was made
-    this.#failures = 0;
-    this.#registered = true;
-    channels.registered.publish({ sink: this.#sink.name, instance: this.instance });
-    this.#renewLater(this.#registration);
+  #unwish(): void {
+    this.#wish = undefined;
+    this.#registered = false;
+    this.#stopTimer();
   }
 
-  /** The sink accepted after its time was over. Nobody waits for it, but nobody may forget it either. */
-  #adoptLate(registration: Registration): void {
-    this.#registration ??= registration;
-    if (!this.#wanted) void this.#exclusive(() => this.#remove()).catch(() => undefined); // reported where it failed
+  /** One try of writing. If it fails and is still wanted, the next one is due when this rejects. */
+  async #write(signal?: AbortSignal): Promise<void> {
+    const [replaced, lateEffects] = [[...this.#registrations], this.#lateEffects];
+    let made: Registration;
+    try {
+      made = await this.#try("registering", TRY_MS, signal, async (inner) => {
+        const accepted = await this.#sink.register(this.instance, inner);
+        if (typeof accepted?.remove !== "function") throw new TypeError(`${this.#sink.name} gave no registration`);
+        // At once: if the call is given up in this very moment, its answer gets no further than here.
+        this.#registrations.add(accepted);
+        if (inner.aborted) this.#settleLate();
+        return accepted;
+      });
+    } catch (error) {
+      // If it was only this caller who gave up, the wish of others remains.
+      if (signal?.aborted === true) this.#writeLater();
+      else this.#failed("register", error);
+      throw error;
+    }
+    for (const registration of replaced) this.#registrations.delete(registration);
+    if (this.#wish === undefined) return; // a removal waits for its turn
+    this.#failures = 0;
+    this.#registered = true;
+    if (this.#lateEffects === lateEffects) this.#renewLater(made);
+    else this.#writeLater(0);
+    channels.registered.publish({ sink: this.#sink.name, instance: this.instance });
   }
 
   async #renew(registration: Registration): Promise<void> {
     const limitMs = Math.min(registration.renewEveryMs ?? TRY_MS, TRY_MS);
     try {
-      await this.#bounded("renewing", limitMs, false, undefined, async (inner) => registration.renew?.(inner));
+      await this.#try("renewing", limitMs, undefined, async (inner) => {
+        await registration.renew?.(inner);
+        if (!inner.aborted) return;
+        this.#registrations.add(registration);
+        this.#settleLate();
+      });
     } catch (error) {
-      this.#registered = false;
       this.#failed("renew", error);
       return;
     }
     this.#renewLater(registration);
   }
 
-  async #remove(signal?: AbortSignal): Promise<void> {
-    const registration = this.#registration;
-    if (registration === undefined) return;
-    try {
-      await this.#bounded("deregistering", REMOVE_MS, true, signal, (inner) => registration.remove(inner));
-    } catch (error) {
-      this.#report("deregister", error);
-      throw error;
+  async #remove(deadlineMs: number, signal?: AbortSignal): Promise<void> {
+    if (this.#registrations.size === 0) return;
+    for (const registration of this.#registrations) {
+      const timeoutMs = Math.max(0, deadlineMs - this.#env.now());
+      try {
+        await this.#bounded("deregistering", timeoutMs, true, signal, async (inner) => {
+          await registration.remove(inner);
+          this.#registrations.delete(registration);
+          if (inner.aborted) this.#settleLate();
+        });
+      } catch (error) {
+        this.#report("deregister", error);
+        throw error;
+      }
     }
-    this.#registration = undefined;
     channels.deregistered.publish({ sink: this.#sink.name, instance: this.instance });
   }
 
-  /** Reports, and writes again later if it is still wanted. */
+  /** Removes in the background what nobody wants any more. */
+  #takeBack(): void {
+    const turn = this.#exclusive(async () => {
+      if (this.#wish === undefined) await this.#remove(this.#env.now() + REMOVE_MS);
+    });
+    turn.catch(() => undefined); // reported where it failed
+  }
+
+  /** A call that was given up took effect after all: what the registry holds now may be its doing. */
+  #settleLate(): void {
+    this.#lateEffects++;
+    if (this.#wish === undefined) this.#takeBack();
+    else if (this.#registered) this.#writeLater(0);
+  }
+
   #failed(operation: "register" | "renew", error: unknown): void {
-    if (!this.#wanted) return;
+    this.#registered = false;
+    if (this.#wish === undefined) return;
+    this.#failures++;
+    this.#writeLater();
+    // Last: whoever hears of it may deregister.
     this.#report(operation, error);
-    this.#later(this.#backoff(++this.#failures), () => this.#write(false));
+  }
+
+  #writeLater(delayMs = this.#backoff(Math.max(this.#failures, 1))): void {
+    this.#later(delayMs, () => this.#write());
   }
 
   #renewLater(registration: Registration): void {
-    if (!this.#wanted || registration.renew === undefined || registration.renewEveryMs === undefined) return;
+    if (registration.renew === undefined || registration.renewEveryMs === undefined) return;
     this.#later(registration.renewEveryMs, () => this.#renew(registration));
   }
 
-  #later(delayMs: number, write: () => Promise<void>): void {
+  /** Calls the sink again after a while, if that is still wanted. There is one such plan at a time. */
+  #later(delayMs: number, call: () => Promise<void>): void {
+    if (this.#wish === undefined) return;
     this.#stopTimer();
     this.#cancelTimer = this.#env.after(delayMs, () => {
       this.#cancelTimer = undefined;
       const turn = this.#exclusive(async () => {
-        if (this.#wanted) await write();
+        if (this.#wish !== undefined) await call();
       });
       turn.catch(() => undefined); // reported where it failed
     });
@@ -217,37 +281,41 @@ class SinkRegistrar implements Registrar {
     this.#cancelTimer = undefined;
   }
 
-  /** Runs `write` when all earlier ones have ended, however they did. */
-  #exclusive(write: () => Promise<void>): Promise<void> {
-    const turn = this.#tail.then(write);
+  /** Runs `call` when all earlier ones have ended, however they did. */
+  #exclusive(call: () => Promise<void>): Promise<void> {
+    const turn = this.#tail.then(call);
     this.#tail = turn.catch(() => undefined);
     return turn;
   }
 
-  /** One call of the sink: ends, whether the sink reacts or not, when its time is over or somebody cuts it short. */
-  async #bounded<T>(
+  /** A write, which a deregistration may cut short. */
+  async #try<T>(
+    what: string,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    call: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const current = new AbortController();
+    this.#current = current;
+    const either = signal === undefined ? current.signal : AbortSignal.any([signal, current.signal]);
+    try {
+      return await this.#bounded(what, timeoutMs, false, either, call);
+    } finally {
+      this.#current = undefined;
+    }
+  }
+
+  /** One call of the sink: ends, whether the sink reacts or not, when its time is over or the signal aborts. */
+  #bounded<T>(
     what: string,
     timeoutMs: number,
     keepAlive: boolean,
     signal: AbortSignal | undefined,
     call: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const current = new AbortController();
-    this.#current = current;
-    try {
-      return await bounded(
-        this.#env,
-        {
-          timeoutMs,
-          onTimeout: () => new TimeoutError(`${what} ${this.instance.id} in ${this.#sink.name}`, timeoutMs),
-          signal: signal === undefined ? current.signal : AbortSignal.any([signal, current.signal]),
-          keepAlive,
-        },
-        (scope) => call(scope.signal),
-      );
-    } finally {
-      this.#current = undefined;
-    }
+    const onTimeout = (): TimeoutError =>
+      new TimeoutError(`${what} ${this.instance.id} in ${this.#sink.name}`, timeoutMs);
+    return bounded(this.#env, { timeoutMs, onTimeout, signal, keepAlive }, (scope) => call(scope.signal));
   }
 
   #report(operation: "register" | "renew" | "deregister", error: unknown): void {
