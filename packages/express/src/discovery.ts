@@ -44,6 +44,11 @@ export interface DiscoveryMiddleware<Name extends string = string> extends Disco
  * server: closing closes the clients.
  *
  * ```ts
+ * import "@rollcall/express/augment";
+ * import { memoryRegistry } from "@rollcall/core";
+ * import { discovery } from "@rollcall/express";
+ * import express from "express";
+ *
  * const registry = memoryRegistry();
  * const app = express();
  * app.use(discovery({ registry, clients: { lorem: { retry: { timeoutMs: 500 } } } }));

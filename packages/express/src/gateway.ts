@@ -60,6 +60,10 @@ export interface Gateway extends Closable {
  * Starts to discover at once. The caller closes it.
  *
  * ```ts
+ * import { memoryRegistry } from "@rollcall/core";
+ * import { gateway } from "@rollcall/express";
+ * import express from "express";
+ *
  * const registry = memoryRegistry();
  * const app = express();
  * app.use("/api/lorem", gateway("lorem", { registry, prefix: "/lorem" }));

@@ -13,6 +13,9 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
  * the whole fleet out at once.
  *
  * ```ts
+ * import { health } from "@rollcall/express";
+ * import express from "express";
+ *
  * const app = express();
  * app.get("/health", health());
  * ```

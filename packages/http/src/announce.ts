@@ -83,10 +83,14 @@ const DEFAULT_GRACE_MS = 20_000;
  * itself. A server that the application closes on its own is deregistered at once.
  *
  * ```ts
- * const server = createServer((request, response) => response.end("hello"));
+ * import { createServer } from "node:http";
+ * import { memoryRegistry } from "@rollcall/core";
+ * import { announce } from "@rollcall/http/server";
+ *
+ * const server = createServer((_, response) => response.end("hello"));
  * server.listen(0);
  * const announced = await announce(server, { registry: memoryRegistry(), service: "hello" });
- * console.log(`announced as ${announced.instance.id}`);
+ * process.stdout.write(`announced as ${announced.instance.id}\n`);
  * ```
  */
 export async function announce(server: HttpServer, options: AnnounceOptions): Promise<Announced> {

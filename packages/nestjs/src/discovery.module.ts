@@ -31,6 +31,10 @@ export class DiscoveryFeatureModule {}
  * Service discovery for Nest: announces the application and injects balanced clients.
  *
  * ```ts
+ * import { Module } from "@nestjs/common";
+ * import { memoryRegistry } from "@rollcall/core";
+ * import { DiscoveryModule } from "@rollcall/nestjs";
+ *
  * @Module({
  *   imports: [
  *     DiscoveryModule.forRoot({
