@@ -241,7 +241,7 @@ describe.skipIf(serverSkipped("consul"))("a consul registry", () => {
     await Promise.all([1, 2, 3].map(() => follow(registry.instancer(newService())).shows([])));
     await registry.registrar({ service: newService(), host: "h", port: 80 }).register();
     await pause(300);
-    expect(sockets()).toBe(4);
+    expect(sockets()).toBe(3); // an idle one does not count
     const startMs = performance.now();
     await registry.close();
     expect(performance.now() - startMs).toBeLessThan(100);
