@@ -27,15 +27,18 @@ export interface RegistryParts {
   /** Closes the connection; called once, after all instancers and registrars have been closed. */
   readonly close?: (() => Promise<void>) | undefined;
   /** See {@link InstancerOptions.emptyGraceMs}. */
-  readonly emptyGraceMs?: number | undefined;
+  readonly emptyGraceMs?: InstancerOptions["emptyGraceMs"];
   readonly env?: Partial<Env> | undefined;
 }
 
 /**
  * Makes a {@link Registry} from a backend's two halves: shares one watch among all instancers of the same query, and
  * closes whatever was made from it. This is the only place where backends meet the rest of Rollcall.
+ *
+ * @throws InvalidOptionError for a part that is missing, wrong or unknown.
  */
 export function createRegistry(parts: RegistryParts): Registry {
+  checkOptions("", parts, PARTS_CHECKS);
   const { name, env, emptyGraceMs } = parts;
   const shared = new Map<string, SharedInstancer>();
   const registrars = new Set<Registrar>();
@@ -131,6 +134,15 @@ class SharedInstancer {
     return this.#inner.close();
   }
 }
+
+const PARTS_CHECKS = {
+  name: required(is.nonEmptyString),
+  source: required(is.function),
+  sink: required(is.function),
+  close: is.function,
+  emptyGraceMs: is.durationMs,
+  env: is.env,
+};
 
 function normalize(given: ServiceQuery | string): NormalizedQuery {
   const query: ServiceQuery = typeof given === "string" ? { service: given } : given;

@@ -12,7 +12,7 @@ export interface MemoryRegistryOptions {
   /** How long a registration lives without being renewed; it is renewed three times as often. Default 15 s. */
   readonly ttlMs?: number | undefined;
   /** See {@link InstancerOptions.emptyGraceMs}. */
-  readonly emptyGraceMs?: number | undefined;
+  readonly emptyGraceMs?: InstancerOptions["emptyGraceMs"];
 }
 
 /**
@@ -76,6 +76,8 @@ class MemoryStore {
   /** Grows with each change. */
   #version = 0;
   #down: { readonly error: unknown } | undefined;
+  /** The newest failure, which broke all watches of then, even if it is over by now. */
+  #fault: { readonly error: unknown } | undefined;
   /** Grows when data were lost, which ends all watches. */
   #epoch = 0;
 
@@ -91,14 +93,15 @@ class MemoryStore {
   }
 
   async *watch(signal: AbortSignal, select: () => readonly Instance[]): AsyncGenerator<readonly Instance[]> {
-    const epoch = this.#epoch;
+    const [epoch, fault] = [this.#epoch, this.#fault];
     let wake = (): void => undefined;
     const onEvent = (): void => wake();
     this.#watches.add(onEvent);
     signal.addEventListener("abort", onEvent);
     try {
       while (!signal.aborted && epoch === this.#epoch) {
-        if (this.#down !== undefined) throw this.#down.error;
+        const broken = this.#fault === fault ? this.#down : this.#fault;
+        if (broken !== undefined) throw broken.error;
         const seen = this.#version;
         yield select();
         if (seen === this.#version && !signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
@@ -120,21 +123,22 @@ class MemoryStore {
     return {
       renewEveryMs: this.#ttlMs / 3,
       renew: async () => {
+        if (record.frozen) return; // the dead do not notice
         this.#refuseIfDown();
-        if (record.frozen) return;
         if (this.#records.get(key) !== record) throw new Error(`memory registry does not know ${instance.id} any more`);
         this.#extend(key, record);
       },
       remove: async () => {
+        if (record.frozen) return;
         this.#refuseIfDown();
-        if (record.frozen || this.#records.get(key) !== record) return;
+        if (this.#records.get(key) !== record) return;
         this.#forget(key, record);
       },
     };
   }
 
   stop(error: unknown = new Error("memory registry is stopped")): void {
-    this.#down = { error };
+    this.#down = this.#fault = { error };
     this.#changed();
   }
 
