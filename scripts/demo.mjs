@@ -15,6 +15,7 @@ if (!existsSync(`${root}node_modules/typescript/bin/tsc`)) fail('nothing is inst
 
 const { readOptions } = await import("./demo/options.ts");
 const options = readOptions(process.argv.slice(2));
+if (typeof options === "number") process.exit(options);
 build();
 const { demo } = await import("./demo/demo.ts");
 process.exit(await demo(options));

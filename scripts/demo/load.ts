@@ -1,3 +1,6 @@
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
+
 /** What came of some calls. */
 export interface Tally {
   readonly calls: number;
@@ -60,27 +63,39 @@ class Counter implements Tally {
   async call(clientUrl: string): Promise<void> {
     this.calls++;
     try {
-      const response = await fetch(`${clientUrl}/sd-lorem`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ requestType: "word", min: 3, max: 10 }),
-        signal: AbortSignal.timeout(PATIENCE_MS),
-      });
-      const body: unknown = await response.json();
-      const instance = response.headers.get("x-instance");
-      const message: unknown = Reflect.get(Object(body), "message");
-      if (
-        response.status !== 200 ||
-        instance === null ||
-        typeof message !== "string" ||
-        !/^[a-z]{3,10}$/.test(message)
-      ) {
-        throw new Error(`${response.status} ${JSON.stringify(body)}`);
+      const { status, instance, body } = await post(`${clientUrl}/sd-lorem`, { requestType: "word", min: 3, max: 10 });
+      if (status !== 200 || instance === undefined || !/^\{"message":"[a-z]{3,10}"\}$/.test(body)) {
+        throw new Error(`${status} ${body}`);
       }
       this.answeredBy.set(instance, (this.answeredBy.get(instance) ?? 0) + 1);
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";
-      this.failures.push(`${error instanceof Error ? error.message : String(error)}${cause}`);
+      this.failures.push(error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly instance: string | undefined;
+  readonly body: string;
+}
+
+/**
+ * Each call has a connection of its own. One that is kept alive may be closed by the other side in the very moment in
+ * which it is used again, and then the call fails for a reason that nobody here wants to know of.
+ */
+function post(url: string, body: unknown): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { "content-type": "application/json" };
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const sent = request(url, { method: "POST", headers, agent: false, signal }, (response) => {
+      const { statusCode: status, headers } = response;
+      const instance = headers["x-instance"];
+      text(response).then(
+        (body) => resolve({ status, instance: typeof instance === "string" ? instance : undefined, body }),
+        reject,
+      );
+    });
+    sent.once("error", reject).end(JSON.stringify(body));
+  });
 }

@@ -15,8 +15,8 @@ const USAGE = `npm run demo -- [--registry memory|consul|consul://host:port] [--
               consul://host:port: the same, over the Consul there
   --keep      leave it running at the end, to try things out`;
 
-/** Reads the command line. Prints the usage and exits for `--help`, and for mistakes with 2 and one line. */
-export function readOptions(args: readonly string[]): DemoOptions {
+/** Reads the command line. Prints the usage for `--help`, or one line for a mistake: then the exit code is returned. */
+export function readOptions(args: readonly string[]): DemoOptions | number {
   try {
     const { values } = parseArgs({
       args: [...args],
@@ -28,13 +28,13 @@ export function readOptions(args: readonly string[]): DemoOptions {
     });
     if (values.help) {
       process.stdout.write(`${USAGE}\n`);
-      process.exit(0);
+      return 0;
     }
     return { registry: readRegistry(values.registry), keep: values.keep };
   } catch (error) {
     const [message = ""] = error instanceof Error ? error.message.split(/\. /) : [];
     process.stderr.write(`demo: ${message} (--help shows what there is)\n`);
-    process.exit(2);
+    return 2;
   }
 }
 

@@ -138,12 +138,12 @@ async function seenBy(stage: Stage): Promise<readonly Seen[]> {
 async function untilSeen(stage: Stage, servers: readonly StageServer[]): Promise<void> {
   const wanted = servers
     .map(({ instanceId }) => instanceId)
-    .sort()
+    .toSorted()
     .join(", ");
   await until(`the client sees ${wanted}`, 10_000, async () => {
     const ids = (await seenBy(stage))
       .map(({ id }) => id)
-      .sort()
+      .toSorted()
       .join(", ");
     if (ids !== wanted) throw new Error(`it sees ${ids || "nothing"}`);
     return true;

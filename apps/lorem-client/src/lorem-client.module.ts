@@ -15,7 +15,7 @@ import { failureAnswer } from "./failure-answer.ts";
 import { SdLoremController } from "./sd-lorem.controller.ts";
 
 /** Three attempts in two seconds: enough for a server that was killed, and for one that takes its place. */
-export const RETRY = { maxAttempts: 3, timeoutMs: 2_000 } as const;
+const RETRY = { maxAttempts: 3, timeoutMs: 2_000 } as const;
 
 @Controller()
 export class HealthController {
@@ -36,15 +36,15 @@ export class FailureFilter implements ExceptionFilter {
 }
 
 @Module({ controllers: [HealthController, SdLoremController] })
-export class LoremClientModule {
-  /** The application, with a client that finds its servers in this registry. */
-  static over(registry: Registry): DynamicModule {
-    return {
-      module: LoremClientModule,
-      imports: [
-        DiscoveryModule.forRoot({ registry }),
-        DiscoveryModule.forFeature({ service: SERVICE, tags: TAGS, retry: RETRY }),
-      ],
-    };
-  }
+export class LoremClientModule {}
+
+/** The application, with a client that finds its servers in this registry. */
+export function loremClientModule(registry: Registry): DynamicModule {
+  return {
+    module: LoremClientModule,
+    imports: [
+      DiscoveryModule.forRoot({ registry }),
+      DiscoveryModule.forFeature({ service: SERVICE, tags: TAGS, retry: RETRY }),
+    ],
+  };
 }

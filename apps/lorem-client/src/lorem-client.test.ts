@@ -114,7 +114,7 @@ describe("the lorem client", () => {
       expect(await ask(lorem, word)).toMatchObject({ status: 200, instance: nest.instanceId });
     const response = await fetch(`${lorem.url}/sd-lorem/instances`);
     const seen = (await response.json()) as { service: string; instances: { id: string; failures: number }[] };
-    expect(seen.instances.map(({ id }) => id).sort()).toEqual([nest.instanceId, express.instanceId].sort());
+    expect(seen.instances.map(({ id }) => id).toSorted()).toEqual([nest.instanceId, express.instanceId].toSorted());
     expect(seen.instances.find(({ id }) => id === express.instanceId)?.failures).toBeGreaterThan(5);
     expect(seen.instances.find(({ id }) => id === nest.instanceId)?.failures).toBe(0);
   });

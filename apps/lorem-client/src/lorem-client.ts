@@ -6,7 +6,7 @@ import { gateway } from "@rollcall/express";
 import { SERVICE, urlOf } from "@rollcall/lorem-server";
 import { getClientToken } from "@rollcall/nestjs";
 import type { Express } from "express";
-import { FailureFilter, LoremClientModule } from "./lorem-client.module.ts";
+import { FailureFilter, loremClientModule } from "./lorem-client.module.ts";
 
 /** Below this path is the whole service: `/api/health` is the `/health` of one of its servers. */
 export const GATEWAY_PATH = "/api";
@@ -39,7 +39,7 @@ export async function startLoremClient(options: LoremClientOptions): Promise<Lor
     print(`${service} is ${snapshot.state}: ${snapshot.instances.map(address).join(", ") || "no instances"}`);
   });
   try {
-    const app = await NestFactory.create(LoremClientModule.over(registry), { logger: false, abortOnError: false });
+    const app = await NestFactory.create(loremClientModule(registry), { logger: false, abortOnError: false });
     const inner: Express = app.getHttpAdapter().getInstance();
     inner.disable("x-powered-by");
     // Before Nest reads any body: the gateway passes them on as they come.

@@ -58,11 +58,11 @@ async function worldOfTwo(): Promise<World & { readonly nest: Server; readonly e
 async function seenBy({ clientUrl }: World): Promise<readonly string[]> {
   const response = await fetch(`${clientUrl}/sd-lorem/instances`);
   const { instances } = (await response.json()) as { readonly instances: readonly { readonly id: string }[] };
-  return instances.map(({ id }) => id).sort();
+  return instances.map(({ id }) => id).toSorted();
 }
 
 async function untilSeen(where: World, servers: readonly Server[], timeoutMs = 10_000): Promise<void> {
-  const wanted = servers.map(({ id }) => id).sort();
+  const wanted = servers.map(({ id }) => id).toSorted();
   await until(`the client sees ${wanted.join(", ")}`, timeoutMs, async () => {
     const seen = await seenBy(where);
     if (seen.join() !== wanted.join()) throw new Error(`it sees ${seen.join(", ")}`);
@@ -80,7 +80,7 @@ function setsSeen({ client }: World): readonly string[] {
 async function passingIn(consul: TestServer): Promise<readonly string[]> {
   const response = await fetch(`${consul.url}/v1/health/service/lorem?passing`);
   const entries = (await response.json()) as readonly { readonly Service: { readonly ID: string } }[];
-  return entries.map(({ Service }) => Service.ID).sort();
+  return entries.map(({ Service }) => Service.ID).toSorted();
 }
 
 describe.skipIf(serverSkipped("consul"))("two lorem servers behind a real Consul", () => {
@@ -142,7 +142,7 @@ describe.skipIf(serverSkipped("consul"))("two lorem servers behind a real Consul
     const third = await startServer("express");
     await third.child.printed(/consul cannot register it: .*; trying on/);
     await sleep(30_000 - (performance.now() - killedAt));
-    expect(await seenBy(made)).toEqual([nest.id, express.id].sort());
+    expect(await seenBy(made)).toEqual([nest.id, express.id].toSorted());
 
     await consul.start();
     const backAt = performance.now();
@@ -162,7 +162,7 @@ describe.skipIf(serverSkipped("consul"))("two lorem servers behind a real Consul
     await sleep(500);
     await consul.restart({ wipe: true });
     const backAt = performance.now();
-    const both = [nest.id, express.id].sort();
+    const both = [nest.id, express.id].toSorted();
     await until("both are passing in Consul", 20_000, async () => (await passingIn(consul)).join() === both.join());
     expect(performance.now() - backAt).toBeLessThan(15_000);
     await untilSeen(made, [nest, express]);

@@ -1,4 +1,6 @@
-import { request } from "node:http";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { text } from "node:stream/consumers";
 import { memoryRegistry } from "@rollcall/core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import {
@@ -27,22 +29,15 @@ interface Answer {
 }
 
 /** A request as it is written: `fetch` would tidy the path. */
-function ask(server: LoremServer, method: string, path: string, body?: string): Promise<Answer> {
+async function ask(server: LoremServer, method: string, path: string, body?: string): Promise<Answer> {
   const { hostname, port } = new URL(server.url);
-  return new Promise((resolve, reject) => {
-    const headers = body === undefined ? {} : { "content-type": "application/json" };
-    const sent = request({ hostname, port, method, path, headers, agent: false }, async (response) => {
-      const chunks: Buffer[] = await response.toArray();
-      const { statusCode: status, headers } = response;
-      resolve({
-        status,
-        type: headers["content-type"],
-        instance: headers["x-instance"],
-        body: Buffer.concat(chunks).toString(),
-      });
-    });
-    sent.once("error", reject).end(body);
-  });
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
+  const sent = request({ hostname, port, method, path, headers, agent: false });
+  sent.end(body);
+  const [response]: IncomingMessage[] = await once(sent, "response");
+  if (response === undefined) throw new Error("no response");
+  const { "content-type": type, "x-instance": instance } = response.headers;
+  return { status: response.statusCode, type, instance, body: await text(response) };
 }
 
 /** Requests, the status that they get, and what is in the answer. */

@@ -78,7 +78,7 @@ describe("sentence", () => {
   it("has no comma, one and two, each now and then; a single word never has any", () => {
     const commas = (text: string): number => text.split(",").length - 1;
     const seen = new Set(seeds.map((seed) => commas(sentence({ min: 5, max: 9 }, seeded(seed)))));
-    expect([...seen].sort()).toEqual([0, 1, 2]);
+    expect(seen).toEqual(new Set([0, 1, 2]));
     for (const seed of seeds) expect(commas(sentence({ min: 1, max: 1 }, seeded(seed)))).toBe(0);
     for (const seed of seeds) expect(commas(sentence({ min: 2, max: 2 }, seeded(seed)))).toBeLessThan(2);
   });

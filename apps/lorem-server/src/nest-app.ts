@@ -38,16 +38,12 @@ export class ErrorFilter implements ExceptionFilter {
 }
 
 @Module({ controllers: [LoremController] })
-export class LoremModule {
-  /** The service, announced as the options say. */
-  static announcedAs(options: DiscoveryModuleOptions): DynamicModule {
-    return { module: LoremModule, imports: [DiscoveryModule.forRoot(options)] };
-  }
-}
+export class LoremModule {}
 
 /** The service as a Nest application: the same answers as the Express one. It does not listen yet. */
 export async function nestApp(instanceId: () => string, options: DiscoveryModuleOptions): Promise<INestApplication> {
-  const app = await NestFactory.create(LoremModule.announcedAs(options), {
+  const announced: DynamicModule = { module: LoremModule, imports: [DiscoveryModule.forRoot(options)] };
+  const app = await NestFactory.create(announced, {
     logger: false,
     // It reads no bodies, and what it does not read cannot be malformed.
     bodyParser: false,

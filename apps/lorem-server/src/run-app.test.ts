@@ -66,7 +66,7 @@ describe("runApp", () => {
     ["a text", 1, "! app: a text"],
   ])("exits in one line when it cannot start: %s", async (error, code, line) => {
     const { process, said, exited } = host();
-    await runApp("app", () => Promise.reject(error as Error), process);
+    await runApp("app", () => Promise.reject(error), process);
     expect(await exited).toBe(code);
     expect(said).toEqual([line]);
   });
