@@ -25,11 +25,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const run of cleanup.splice(0).reverse()) await run();
+  for (const run of cleanup.splice(0).toReversed()) await run();
   await registry.close();
 });
 
-async function listen<S extends Server | TcpServer>(server: S): Promise<number> {
+async function listen(server: Server | TcpServer): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   cleanup.push(() => {
@@ -104,11 +104,13 @@ async function raw(port: number, bytes: string): Promise<string> {
   return text;
 }
 
-const echo: RequestListener = async (request, response) => {
+const echo: RequestListener = (request, response) => {
   let body = "";
-  for await (const chunk of request) body += String(chunk);
-  response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body }));
+  request.on("data", (chunk) => (body += String(chunk)));
+  request.on("end", () => {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body }));
+  });
 };
 
 describe("gateway", () => {
@@ -356,6 +358,18 @@ describe("gateway, failures", () => {
     expect(answer.text).not.toContain("127.0.0.1");
   });
 
+  it("answers although those who are told of errors throw", async () => {
+    const warned = once(process, "warning");
+    const port = await front({
+      retry: false,
+      onError: () => {
+        throw new Error("logging failed");
+      },
+    });
+    expect((await call(port, "/api/")).status).toBe(503);
+    expect((await warned)[0]).toMatchObject({ message: "logging failed" });
+  });
+
   it("answers a caller whose upload the instance does not want any more", async () => {
     await upstream((request, response) => {
       response.writeHead(413).end("too large");
@@ -519,8 +533,7 @@ describe("gateway, streams", () => {
   });
 
   it("ends the request at the instance when the caller leaves in the middle of an upload", async () => {
-    let left = (_: unknown): void => undefined;
-    const leaving = new Promise((resolve) => (left = resolve));
+    const { promise: leaving, resolve: left } = Promise.withResolvers<unknown>();
     await upstream((request) => request.once("error", left).resume());
     const onError = vi.fn();
     const outgoing = httpRequest({

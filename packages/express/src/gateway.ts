@@ -86,6 +86,15 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   const client = given ?? own;
   if (client === undefined) throw new InvalidOptionError("registry", "a registry, or a client", registry);
 
+  // Whoever is told of errors must not make more of them.
+  const report = (error: unknown, request: IncomingMessage): void => {
+    try {
+      onError?.(error, request);
+    } catch (thrown) {
+      process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+    }
+  };
+
   const forward = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = gatewayPath(request.url ?? "", prefix);
     if (path === undefined || !isWellFormed(request)) {
@@ -95,7 +104,7 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
     const hasBody = bodyFollows(request);
     if (hasBody && request.readableDidRead) {
       const message = "the request's body was read before the gateway: mount body parsers after it";
-      onError?.(new Error(message), request);
+      report(new Error(message), request);
       fail(response, { statusCode: 500, code: "misconfigured", message }, service);
       return;
     }
@@ -121,14 +130,14 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
       // Before the pipeline hears of it, which would end the response gently and make half an answer look whole.
       answer.body.once("error", (error: unknown) => {
         if (exchange.signal.aborted) return;
-        onError?.(error, request);
         cut(response);
+        report(error, request);
       });
       pipeline(answer.body, response, () => undefined); // both ends tell of their errors by themselves
     } catch (error) {
       if (exchange.signal.reason === CALLER_LEFT) return;
-      onError?.(error, request);
       fail(response, gatewayFailure(error, service), service);
+      report(error, request);
     } finally {
       upload?.end();
     }

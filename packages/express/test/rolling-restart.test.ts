@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
+  for (const each of open.splice(0).toReversed()) await each.close();
   await registry.close();
 });
 
@@ -76,6 +76,6 @@ async function restartAll(servers: Announced[], names: readonly string[]): Promi
   }
   const { failures, answers } = await running.stop();
   expect(failures).toEqual([]);
-  expect(Object.keys(answers).sort()).toEqual([...names].sort());
+  expect(Object.keys(answers).toSorted()).toEqual(names.toSorted());
   expect([...done.values()].filter((times) => times !== 1)).toEqual([]);
 }

@@ -190,7 +190,7 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
     const url = `http://127.0.0.1:${await listen(app)}`;
     const texts: string[] = [];
     for (let n = 0; n < 4; n++) texts.push(await (await fetch(`${url}/shop`)).text());
-    expect(texts.sort()).toEqual(["a", "a", "b", "b"]);
+    expect(texts.toSorted()).toEqual(["a", "a", "b", "b"]);
   });
 });
 
@@ -354,7 +354,7 @@ describe("DiscoveryModule.forFeature", () => {
     const text = async (name: string): Promise<string> =>
       (await app.get<HttpClient>(getClientToken(name)).request("/")).body.text();
     expect([await text("first"), await text("first"), await text("second")]).toEqual(["a", "a", "b"]);
-    expect([await text("lorem"), await text("lorem")].sort()).toEqual(["a", "b"]);
+    expect([await text("lorem"), await text("lorem")].toSorted()).toEqual(["a", "b"]);
   });
 
   it("shares one client among modules that ask for the same", async () => {

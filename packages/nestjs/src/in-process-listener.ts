@@ -26,7 +26,9 @@ export function inProcessListener(port: number): InProcessListener {
   };
   // Node tells of every server that has begun to listen.
   const channel = tracingChannel("net.server.listen").asyncEnd;
-  const close = (): void => void channel.unsubscribe(onServer);
+  const close = (): void => {
+    channel.unsubscribe(onServer);
+  };
   channel.subscribe(onServer);
   return {
     whenListening: (run) => {

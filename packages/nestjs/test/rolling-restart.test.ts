@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
+  for (const each of open.splice(0).toReversed()) await each.close();
   await registry.close();
 });
 
@@ -99,7 +99,7 @@ describe("a rolling restart under load", { timeout: 30_000 }, () => {
     running = false;
     await sides;
     expect(failures).toEqual([]);
-    expect([...answers].sort()).toEqual([...names].sort());
+    expect([...answers].toSorted()).toEqual(names.toSorted());
     expect([...done.values()].filter((times) => times !== 1)).toEqual([]);
   });
 });
