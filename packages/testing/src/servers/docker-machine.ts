@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { loadTestcontainers } from "./docker-runtime.ts";
 import { type Life, logTail, type Machine } from "./machine.ts";
 import type { ServerKind } from "./server-kind.ts";
@@ -12,6 +13,9 @@ export interface DockerMachineOptions {
   readonly keepData: boolean;
   readonly args: readonly string[];
 }
+
+/** How long after the end of a container the rest of its output is waited for. */
+const LOG_LAG_MS = 1_000;
 
 /** Tells our containers, so that one can be found by it that never got far enough to tell us its id. */
 const LABEL = "rollcall.test-server";
@@ -67,8 +71,13 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
     const output = await client.container.logs(container, { since: sinceS });
     output.on("data", log.append);
     output.on("error", () => {});
+    // The output lags behind the container; what it said last is what one wants to read.
+    const read = new Promise((resolve) => output.once("close", resolve));
     const ended = container.wait().then(
-      (result: unknown) => `exit code ${statusCode(result)}`,
+      async (result: unknown) => {
+        await Promise.race([read, sleep(LOG_LAG_MS)]);
+        return `exit code ${statusCode(result)}`;
+      },
       () => "removed",
     );
     return { ended };

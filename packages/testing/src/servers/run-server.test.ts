@@ -162,6 +162,22 @@ describe.skipIf(process.platform === "win32")("runServer", () => {
     await expect(runServer({ ...options, startTimeoutMs: 1_000 })).rejects.toThrow("cannot run /nowhere");
   });
 
+  it("starts once, however many ask for it at the same time", async () => {
+    const server = await start();
+    await server.kill();
+    await Promise.all([server.start(), server.start(), server.start()]);
+    expect(await starts(server)).toBe(2);
+  });
+
+  it("leaves nothing running when it is closed in the middle of a start", async () => {
+    const server = await start();
+    await server.kill();
+    const starting = server.start();
+    await Promise.all([expect(starting).rejects.toThrow("counter did not start: closed meanwhile"), server.close()]);
+    expect([server.running, server.pid]).toEqual([false, undefined]);
+    await expect(starts(server)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
   it("notices by itself that the server has ended", async () => {
     const server = await start();
     process.kill(server.pid ?? 0, "SIGKILL");

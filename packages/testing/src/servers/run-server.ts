@@ -25,11 +25,17 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
   const url = `http://${host}:${port}`;
   // The end of the present life, while there is one.
   let ended: Promise<string> | undefined;
+  let starting: Promise<void> | undefined;
   let closed = false;
 
   const start = async (): Promise<void> => {
     if (closed) throw new Error(`${name} is closed`);
-    if (ended !== undefined) return;
+    if (starting === undefined && ended !== undefined) return;
+    starting ??= begin().finally(() => (starting = undefined));
+    await starting;
+  };
+
+  const begin = async (): Promise<void> => {
     const life = await machine.start();
     const early = new AbortController();
     ended = life.ended;
@@ -37,6 +43,7 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
       ended = undefined;
       early.abort(new Error(`ended at once (${how})`));
     });
+    if (closed) early.abort(new Error("closed meanwhile"));
     try {
       await untilReady("getting ready", (signal) => probe(url, signal), startTimeoutMs, early.signal);
     } catch (error) {
@@ -55,7 +62,10 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
   };
 
   const stop = async (): Promise<void> => {
-    const timer = setTimeout(() => void machine.signal("SIGKILL"), STOP_GRACE_MS);
+    const timer = setTimeout(() => {
+      // If it ends at this very moment, there is nobody left to take the signal; all the better.
+      machine.signal("SIGKILL").catch(() => {});
+    }, STOP_GRACE_MS);
     try {
       await kill("SIGTERM");
     } finally {
@@ -96,6 +106,8 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
     ...closable(async () => {
       closed = true;
       await kill();
+      // A start that had not got as far as a process ends by itself now, with its own rejection.
+      await starting?.catch(() => {});
       await machine.dispose();
     }),
   };
