@@ -11,9 +11,9 @@ import { webBody } from "./web-body.ts";
  * {@link RequestOptions}. Other standard members (`credentials`, `mode`, `cache`, …) are accepted and have no effect.
  */
 export interface FetchInit
-  extends Omit<RequestInit, "body" | "signal" | "dispatcher">, Omit<RequestOptions, "headers" | "method"> {
+  extends Omit<RequestInit, "body" | "signal" | "dispatcher">, Omit<RequestOptions, "headers" | "method" | "signal"> {
   readonly body?: RequestBody;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | null | undefined;
 }
 
 type Send = (path: string, options: RequestOptions) => Promise<HttpResponse>;
@@ -28,8 +28,17 @@ export async function fetchBalanced(
   input: string | URL,
   init: FetchInit,
 ): Promise<Response> {
-  const { signal, key, avoid, timeoutMs, retryable, idempotent, headersTimeoutMs, bodyTimeoutMs } = init;
-  const shared = { signal, key, avoid, timeoutMs, retryable, idempotent, headersTimeoutMs, bodyTimeoutMs };
+  const { key, avoid, timeoutMs, retryable, idempotent, headersTimeoutMs, bodyTimeoutMs } = init;
+  const shared = {
+    signal: init.signal ?? undefined,
+    key,
+    avoid,
+    timeoutMs,
+    retryable,
+    idempotent,
+    headersTimeoutMs,
+    bodyTimeoutMs,
+  };
   const mode = redirectMode(init.redirect);
   const headers = requestHeaders(init);
   let method = normalizeMethod(init.method);

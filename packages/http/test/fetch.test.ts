@@ -228,6 +228,33 @@ describe("fetch", () => {
   });
 });
 
+describe("a response that nobody has begun to read", () => {
+  it.each(["identity", "gzip"])("(%s) keeps the reason of an abort for its reader", async (encoding) => {
+    await using server = await httpServer((_, response) => {
+      response.writeHead(200, { "content-encoding": encoding });
+      response.write(encoding === "gzip" ? gzipSync("one").subarray(0, 15) : "one");
+    });
+    await using client = clientOf([server]);
+    const controller = new AbortController();
+    const response = await client.fetch("/", { signal: controller.signal });
+    controller.abort(new Error("enough"));
+    await until(() => inFlight(client)[0] === 0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await expect(response.text()).rejects.toThrow("enough");
+  });
+
+  it("breaks no process when the server dies under it", async () => {
+    await using server = await httpServer((_, response) => {
+      response.writeHead(200, { "content-encoding": "gzip" }).write(gzipSync("one").subarray(0, 15));
+    });
+    await using client = clientOf([server]);
+    await client.fetch("/", { signal: null });
+    await server.kill();
+    await until(() => client.endpoints[0]?.stats.failures === 1);
+    expect(inFlight(client)).toEqual([0]);
+  });
+});
+
 describe("a redirect", () => {
   const redirecting = (status: number, location: (port: number) => string) =>
     httpServer(async (request, response) => {
@@ -281,6 +308,16 @@ describe("a redirect", () => {
     await using server = await redirecting(status, () => "/to");
     await using client = clientOf([server]);
     expect(await (await client.fetch("/from", { method, body: "body" })).text()).toBe(result);
+  });
+
+  it("is read to its end when it is followed: its connection is used again", async () => {
+    await using server = await httpServer((request, response) => {
+      if (request.url === "/to") response.end("ok");
+      else response.writeHead(302, { location: "/to" }).end("x".repeat(100_000));
+    });
+    await using client = clientOf([server], { connections: 1 });
+    for (let n = 0; n < 3; n++) expect(await (await client.fetch("/from")).text()).toBe("ok");
+    expect(server.connections()).toBe(1);
   });
 
   it("that wants a stream again is handed over", async () => {

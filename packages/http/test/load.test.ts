@@ -192,13 +192,17 @@ describe("the caller's signal", () => {
     await until(() => response.destroyed);
   });
 
-  it("ends a body that nobody reads, without an uncaught error", async () => {
+  it.each([
+    ["nobody reads", () => undefined],
+    ["is read without a listener for errors", (body: Readable) => void body.on("data", () => undefined)],
+  ])("ends a body that %s, without an uncaught error", async (_, consume) => {
     await using server = await manualServer();
     await using client = clientOf([server]);
     const controller = new AbortController();
     const call = client.request("/", { signal: controller.signal });
     (await server.next()).write("first");
-    await call;
+    consume((await call).body);
+    await new Promise((resolve) => setTimeout(resolve, 10));
     controller.abort(new Error("enough"));
     await until(() => inFlight(client)[0] === 0);
   });

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { clientOf, httpServer } from "./servers.ts";
+import { clientOf, httpServer, rawServer } from "./servers.ts";
 
 let key: Buffer;
 let cert: Buffer;
@@ -79,6 +79,17 @@ describe("https", () => {
     for (let n = 0; n < 4; n++) expect((await client.request("/", { method: "POST" })).statusCode).toBe(200);
     expect(plain.seen).toEqual([]);
     expect(server.seen.length).toBe(4);
+  });
+
+  it("with a server that never answers its handshake is given up after connectTimeoutMs: a POST goes elsewhere", async () => {
+    await using hole = await rawServer(() => undefined);
+    await using server = await httpsServer();
+    const pool = { connect: { ca: cert, servername: "lorem.test" } };
+    await using client = clientOf([hole, server.instance], { protocol: "https", pool, connectTimeoutMs: 100 });
+    for (let n = 0; n < 2; n++) expect((await client.request("/", { method: "POST" })).statusCode).toBe(200);
+    const failures = client.endpoints.find(({ instance }) => instance.port === hole.port)?.stats.failures;
+    expect([server.seen.length, failures]).toEqual([2, hole.seen.length]);
+    expect(failures).toBeGreaterThan(0);
   });
 
   it("may be decided instance by instance", async () => {
