@@ -827,6 +827,20 @@ describe("the caller's abort", () => {
     expectClean(world);
   });
 
+  it("ends the questions: neither retryable nor backoff nor the budget is asked any more", async () => {
+    const asked: string[] = [];
+    const controller = new AbortController();
+    const world = start({
+      retryable: () => asked.push("retryable") > 0,
+      backoff: () => asked.push("backoff"),
+      budget: { deposit: () => undefined, withdraw: () => asked.push("withdraw") > 0 },
+    });
+    const call = world.call(() => never, { signal: controller.signal });
+    controller.abort(reason);
+    expect(await rejection(call)).toBe(reason);
+    expect(asked).toEqual([]);
+  });
+
   it("from inside retryable or backoff is an abort like any other", async () => {
     let controller = new AbortController();
     const aborting =
@@ -1239,6 +1253,28 @@ describe("a balancer written by hand", () => {
     // Nobody picks for a call that has ended.
     expect(outcomes).toEqual([]);
     expect(clock.pending).toBe(0);
+  });
+
+  it("is told by a signal when a call no longer waits for it", async () => {
+    const clock = manualClock();
+    const signals: (AbortSignal | undefined)[] = [];
+    const balancer: Balancer<string> = {
+      pick: () => {
+        throw new NoEndpointsError("lorem", "pending");
+      },
+      ready: ({ signal } = {}) => {
+        signals.push(signal);
+        return never;
+      },
+    };
+    const controller = new AbortController();
+    const call = retry(balancer, { env: clock.env, timeoutMs: 100 });
+    const seen = [settlement(call(() => "never")), settlement(call(() => "never", controller))];
+    expect(signals.map((signal) => signal?.aborted)).toEqual([false, false]);
+    controller.abort("left");
+    await clock.advance(100);
+    expect(seen.map(({ state }) => state)).toEqual(["rejected", "rejected"]);
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true]);
   });
 
   it("may have a ready that fails: that is the attempt's error", async () => {
