@@ -1,6 +1,6 @@
 import "reflect-metadata";
 import { once } from "node:events";
-import { type Server, createServer } from "node:http";
+import { type Server, type ServerResponse, createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import {
   Controller,
@@ -12,6 +12,7 @@ import {
   Logger,
   Module,
   type ModuleMetadata,
+  Res,
 } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { ExpressAdapter } from "@nestjs/platform-express";
@@ -137,9 +138,11 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
     @Controller()
     class SlowController {
       @Get("/slow")
-      async slow(): Promise<string> {
-        await new Promise<void>((resolve) => (finish = resolve));
-        return "done";
+      slow(@Res() answer: ServerResponse & { raw?: ServerResponse; hijack?: () => void }): void {
+        answer.hijack?.(); // Fastify is told that the answer is made here
+        const response = answer.raw ?? answer;
+        response.write("first,"); // its head has left, as keep-alive, before the shutdown begins
+        finish = () => response.end("last");
       }
     }
     const app = await create({ register: { service: "shop" }, drainMs: 0 }, adapter, { controllers: [SlowController] });
@@ -148,10 +151,10 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
     const answer = fetch(`${url}/slow`);
     await once(app.getHttpServer(), "request");
     const closing = app.close();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await vi.waitFor(() => expect(app.getHttpServer().listening).toBe(false));
     finish();
     const finishedMs = performance.now();
-    expect(await (await answer).text()).toBe("done");
+    expect(await (await answer).text()).toBe("first,last");
     await closing;
     expect(performance.now() - finishedMs).toBeLessThan(1_000);
   });
