@@ -59,7 +59,9 @@ export interface ServiceRegistration {
 /** The instances in an answer, and what was wrong with the rest of it. */
 export interface DecodedAnswer {
   readonly instances: readonly Instance[];
-  /** How many records could not be understood. */
+  /** How many records there were, whatever their tags. */
+  readonly records: number;
+  /** How many of them could not be understood. */
   readonly skipped: number;
   /** The first of them, with the reason. */
   readonly errors: readonly { readonly record: unknown; readonly error: unknown }[];
@@ -94,7 +96,7 @@ export function decodeInstances(answer: unknown, query: NormalizedQuery, zoneKey
       if (errors.length < MAX_REPORTED) errors.push({ record, error });
     }
   }
-  return { instances: distinguish(instances), skipped, errors };
+  return { instances: distinguish(instances), records: answer.length, skipped, errors };
 }
 
 function decodeInstance(record: unknown, service: string, zoneKey: string): Instance {

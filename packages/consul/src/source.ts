@@ -1,4 +1,4 @@
-import { type Env, type Instance, type NormalizedQuery, type Source, channels, sleep } from "@rollcall/core";
+import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf, sleep } from "@rollcall/core";
 import { type ConsulAccess, type ConsulAnswer, ConsulError, call, parseAnswer } from "./call.ts";
 import { decodeInstances } from "./client.ts";
 
@@ -23,21 +23,35 @@ const POLL_BURST = 2;
 const BLIND_INTERVAL_MS = 1_000;
 /** What the network may take beyond Consul's own waiting time. */
 const SLACK_MS = 2_000;
+/** How long after a lost watch Consul's idea of who is alive may be wrong. */
+const UNSETTLED_MS = 30_000;
 
 /**
  * Reads one service by blocking queries: each answer carries an index, and the next request is answered when the index
  * has moved, or after `waitMs`. The rules are HashiCorp's: an answer is no proof of change (core compares); an index
  * that is missing or 0 is not waited for; one that goes backwards means that Consul's state was replaced, so the watch
  * ends. A non-empty answer that says so is still good news and is yielded; an empty one may come from a registry that
- * has lost its data, and is left to the next watch. Everything else that is wrong throws at once.
+ * has lost its data, and is left to the next watch, which core does not believe at once. The same goes for a service
+ * that empties soon after Consul was away: a restarted agent first lists what it has on disk, then holds every TTL
+ * check for critical that was not renewed meanwhile, until the heartbeats are back. Everything else that is wrong throws
+ * at once.
  */
 export function consulSource(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions): Source {
   const { service, tags, passingOnly } = query;
   const { waitMs, env } = options;
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
   const pace = pacer(env);
+  let lostMs = -Infinity;
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
+    try {
+      yield* poll(signal);
+    } finally {
+      if (!signal.aborted) lostMs = env.now();
+    }
+  }
+
+  async function* poll(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
     let index = 0n;
     let populated = false;
     while (!signal.aborted) {
@@ -62,9 +76,11 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
         },
         signal,
       );
-      const instances = decode(answer, populated);
+      const instances = decode(answer);
       const next = indexOf(answer);
-      if (next >= index || instances.length > 0) yield instances;
+      const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
+      if (instances.length === 0 && (next < index || unsettled)) return;
+      yield instances;
       if (next < index) return;
       index = next;
       populated = instances.length > 0;
@@ -72,18 +88,18 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
     }
   }
 
-  function decode(answer: ConsulAnswer, populated: boolean): readonly Instance[] {
-    const { instances, skipped, errors } = decodeInstances(parseAnswer(answer), query, options.zoneKey);
+  function decode(answer: ConsulAnswer): readonly Instance[] {
+    const { instances, records, skipped, errors } = decodeInstances(parseAnswer(answer), query, options.zoneKey);
     if (skipped > 0) channels.badRecord.publish({ registry: "consul", service, skipped, errors });
-    if (instances.length > 0) return instances;
-    // Records that turned bad all at once are a failure of the registry, not the end of the service.
-    if (skipped > 0 && populated) {
-      throw new ConsulError(`none of ${skipped} records of service "${service}" is usable`, {
-        cause: errors[0]?.error,
+    // An answer of nothing but junk must not pass for an empty one.
+    if (skipped > 0 && skipped === records) {
+      const cause = errors[0]?.error;
+      throw new ConsulError(`none of ${skipped} records of service "${service}" is usable: ${messageOf(cause)}`, {
+        cause,
       });
     }
     // A server that has just started answers stale reads before it has any data.
-    if (options.stale && answer.headers["x-consul-knownleader"] === "false") {
+    if (options.stale && instances.length === 0 && answer.headers["x-consul-knownleader"] === "false") {
       throw new ConsulError(`the server knows no leader and no instance of service "${service}"`);
     }
     return instances;
