@@ -1,0 +1,290 @@
+import { manualClock } from "@rollcall/testing";
+import { describe, expect, it } from "vitest";
+import { drivenInstancer } from "../test/driven-instancer.ts";
+import { lorems } from "../test/lorem.ts";
+import { down, expectClean, never, retryError, retryWorld } from "../test/retry-world.ts";
+import { rejection, settlement } from "../test/settlement.ts";
+import { type Balancer, createBalancer } from "./balancer.ts";
+import { createEndpointer } from "./endpointer.ts";
+import { InvalidOptionError, TimeoutError } from "./errors.ts";
+import { retry } from "./retry.ts";
+import { retryBudget } from "./retry-budget.ts";
+
+describe("back-off", () => {
+  it("waits exactly as long as the given function says, after attempt 1, 2, …", async () => {
+    const asked: [number, unknown][] = [];
+    const delays = [100, 7, 2_500];
+    const world = retryWorld({
+      maxAttempts: 4,
+      budget: false,
+      backoff: (attempt, error) => {
+        asked.push([attempt, error]);
+        return delays[attempt - 1] ?? 0;
+      },
+    });
+    const at: number[] = [];
+    const seen = settlement(
+      world.call(() => {
+        at.push(world.clock.now());
+        throw down;
+      }),
+    );
+    await world.clock.advance(99);
+    expect(at).toEqual([0]);
+    await world.clock.advance(10_000);
+    expect(at).toEqual([0, 100, 107, 2_607]);
+    // Not after the last one: nothing follows it.
+    expect(asked).toEqual([
+      [1, down],
+      [2, down],
+      [3, down],
+    ]);
+    expect(seen.state).toBe("rejected");
+    expectClean(world);
+  });
+
+  it("holds no slot while it waits, and keeps the process alive", async () => {
+    const world = retryWorld({ backoff: () => 50 });
+    const seen = settlement(world.call(() => Promise.reject(down)));
+    await world.clock.advance(10);
+    expect(world.inFlight()).toBe(0);
+    expect([world.clock.pending, world.clock.keptAlive]).toEqual([1, 1]);
+    await world.clock.advance(1_000);
+    expect(seen.state).toBe("rejected");
+  });
+
+  it("is full jitter by default: uniform below 25 ms, doubled up to 1 s", async () => {
+    const at: number[] = [];
+    const clock = manualClock({ random: () => 0.999_999 });
+    const instancer = drivenInstancer(clock.env);
+    instancer.update(lorems(1));
+    const balancer = createBalancer(createEndpointer(instancer, () => "client", { env: clock.env }));
+    const call = retry(balancer, { maxAttempts: 9, budget: false, env: clock.env });
+    const seen = settlement(
+      call(() => {
+        at.push(clock.now());
+        throw down;
+      }),
+    );
+    await clock.advance(10_000);
+    const gaps = at.slice(1).map((time, index) => Math.round(time - (at[index] ?? 0)));
+    expect(gaps).toEqual([25, 50, 100, 200, 400, 800, 1_000, 1_000]);
+    expect(seen.state).toBe("rejected");
+  });
+
+  it.each([0, -5, Number.NaN, -Infinity])("of %s means at once, without a timer", async (delayMs) => {
+    const world = retryWorld({ backoff: () => delayMs });
+    const error = await retryError(world.call(() => Promise.reject(down)));
+    expect(error.errors).toHaveLength(3);
+    expect(world.clock.now()).toBe(0);
+    expectClean(world);
+  });
+
+  it("of Infinity can never be held: the call ends at once", async () => {
+    for (const timeoutMs of [1_000, Infinity]) {
+      const world = retryWorld({ backoff: () => Infinity, timeoutMs });
+      expect(await retryError(world.call(() => Promise.reject(down)))).toMatchObject({ reason: "deadline" });
+      expectClean(world);
+    }
+  });
+});
+
+describe("retryable", () => {
+  it("is asked for every failed attempt with its error and number", async () => {
+    const asked: [unknown, number][] = [];
+    const world = retryWorld({
+      backoff: () => 0,
+      retryable: (error, attempt) => {
+        asked.push([error, attempt]);
+        return true;
+      },
+    });
+    await rejection(world.call(() => Promise.reject(down)));
+    expect(asked.slice(0, 2)).toEqual([
+      [down, 1],
+      [down, 2],
+    ]);
+  });
+
+  it("ends the call at once when it says no", async () => {
+    const world = retryWorld({ retryable: (_, attempt) => attempt < 2, backoff: () => 0 });
+    const error = await retryError(world.call(() => Promise.reject(down)));
+    expect(error.reason).toBe("not-retryable");
+    expect(error.errors).toEqual([down, down]);
+    expectClean(world);
+  });
+
+  it("wins over the number of attempts", async () => {
+    for (const maxAttempts of [1, 2]) {
+      const { call } = retryWorld({ maxAttempts, retryable: (_, attempt) => attempt < maxAttempts, backoff: () => 0 });
+      expect(await retryError(call(() => Promise.reject(down)))).toMatchObject({ reason: "not-retryable" });
+    }
+  });
+
+  it("takes nothing from the budget when it says no", async () => {
+    let taken = 0;
+    const budget = { deposit: () => undefined, withdraw: () => taken++ < 9 };
+    const { call } = retryWorld({ retryable: () => false, budget });
+    await rejection(call(() => Promise.reject(down)));
+    expect(taken).toBe(0);
+  });
+
+  it("of a call replaces the client's", async () => {
+    const { call } = retryWorld({ retryable: () => false, backoff: () => 0 });
+    const error = await retryError(call(() => Promise.reject(down), { retryable: () => true }));
+    expect([error.reason, error.errors.length]).toEqual(["attempts", 3]);
+  });
+
+  it("decides on attempts that timed out, too", async () => {
+    const world = retryWorld({ attemptTimeoutMs: 50, retryable: (error) => !(error instanceof TimeoutError) });
+    const seen = settlement(world.call(() => never));
+    await world.clock.advance(50);
+    expect(seen.error).toMatchObject({ reason: "not-retryable" });
+    expectClean(world);
+  });
+
+  it("is not asked about the deadline", async () => {
+    let asked = 0;
+    const world = retryWorld({ timeoutMs: 50, retryable: () => asked++ < 0 });
+    const seen = settlement(world.call(() => never));
+    await world.clock.advance(50);
+    expect(seen.error).toMatchObject({ reason: "deadline" });
+    expect(asked).toBe(0);
+  });
+
+  it("that throws fails the call with its own error and leaves nothing behind, as backoff does", async () => {
+    const bug = new TypeError("a bug in the predicate");
+    const raise = (): never => {
+      throw bug;
+    };
+    for (const options of [{ retryable: raise }, { backoff: raise }]) {
+      const world = retryWorld(options);
+      expect(await rejection(world.call(() => Promise.reject(down)))).toBe(bug);
+      expectClean(world);
+    }
+  });
+});
+
+describe("the retry budget", () => {
+  it("by default allows a fifth of the calls and at least 3, and is then the reason", async () => {
+    const world = retryWorld({ maxAttempts: 10, backoff: () => 0 });
+    const error = await retryError(world.call(() => Promise.reject(down)));
+    expect(error.reason).toBe("budget");
+    expect(error.errors).toHaveLength(1 + 3);
+    // Used up for everybody: the following calls have one attempt each, until 20 % of them are more than 3.
+    const lengths: number[] = [];
+    for (let n = 2; n <= 25; n++) {
+      lengths.push((await retryError(world.call(() => Promise.reject(down)))).errors.length);
+    }
+    expect(lengths.map((length) => length - 1)).toEqual([
+      ...Array.from({ length: 18 }, () => 0),
+      1, // the 20th call
+      ...Array.from({ length: 4 }, () => 0),
+      1, // the 25th
+    ]);
+    expectClean(world);
+  });
+
+  it("is not needed for a last attempt: then the reason is attempts", async () => {
+    const world = retryWorld({ maxAttempts: 4, backoff: () => 0 });
+    expect(await retryError(world.call(() => Promise.reject(down)))).toMatchObject({ reason: "attempts" });
+    expect(await retryError(world.call(() => Promise.reject(down)))).toMatchObject({ reason: "budget" });
+  });
+
+  it("gains ten a second", async () => {
+    const world = retryWorld({ maxAttempts: 100, backoff: () => 0 });
+    await rejection(world.call(() => Promise.reject(down)));
+    await world.clock.advance(1_000);
+    const error = await retryError(world.call(() => Promise.reject(down)));
+    // 20 % of 2 calls + 10, less the 3 that were taken before.
+    expect(error.errors).toHaveLength(1 + 7);
+  });
+
+  it("may be shared by several clients", async () => {
+    const { balancer, clock } = retryWorld();
+    const budget = retryBudget({ env: clock.env });
+    const [one, two] = [1, 2].map(() => retry(balancer, { budget, env: clock.env, backoff: () => 0, maxAttempts: 3 }));
+    const fail = (): Promise<never> => Promise.reject(down);
+    if (one === undefined || two === undefined) throw new Error("unreachable");
+    expect((await retryError(one(fail))).errors).toHaveLength(3);
+    const error = await retryError(two(fail));
+    expect([error.reason, error.errors.length]).toEqual(["budget", 2]);
+  });
+
+  it("hears of every call once, and of every retry", async () => {
+    const heard: string[] = [];
+    const budget = {
+      deposit: () => void heard.push("deposit"),
+      withdraw: () => {
+        heard.push("withdraw");
+        return true;
+      },
+    };
+    const { call } = retryWorld({ budget, backoff: () => 0 });
+    await call(() => "done");
+    await rejection(call(() => Promise.reject(down)));
+    expect(heard).toEqual(["deposit", "deposit", "withdraw", "withdraw"]);
+  });
+
+  it("is left alone by a retry that the deadline forbids, and by a call that was aborted before", async () => {
+    const heard: string[] = [];
+    const budget = { deposit: () => void heard.push("deposit"), withdraw: () => heard.push("withdraw") > 0 };
+    const { call } = retryWorld({ budget, timeoutMs: 10, backoff: () => 10 });
+    expect(await retryError(call(() => Promise.reject(down)))).toMatchObject({ reason: "deadline" });
+    await rejection(call(() => "done", { signal: AbortSignal.abort() }));
+    expect(heard).toEqual(["deposit"]);
+  });
+
+  it("of false is none", async () => {
+    const { call } = retryWorld({ maxAttempts: 50, backoff: () => 0, budget: false });
+    expect((await retryError(call(() => Promise.reject(down)))).errors).toHaveLength(50);
+  });
+});
+
+describe("the options of retry", () => {
+  it.each<[object, string]>([
+    [{ maxAttempts: "3" }, "maxAttempts"],
+    [{ maxAttempts: Number.NaN }, "maxAttempts"],
+    [{ timeoutMs: -1 }, "timeoutMs"],
+    [{ timeoutMs: "1s" }, "timeoutMs"],
+    [{ attemptTimeoutMs: -1 }, "attemptTimeoutMs"],
+    [{ attemptTimeoutMs: Number.NaN }, "attemptTimeoutMs"],
+    [{ budget: true }, "budget"],
+    [{ budget: 0.2 }, "budget"],
+    [{ backoff: 100 }, "backoff"],
+    [{ retryable: true }, "retryable"],
+    [{ env: { after: 1 } }, "env"],
+    [{ retries: 3 }, "retries"],
+  ])("refuse %o", (options, path) => {
+    const { balancer } = retryWorld();
+    expect(() => retry(balancer, options)).toThrow(InvalidOptionError);
+    expect(() => retry(balancer, options)).toThrow(expect.objectContaining({ path, code: "INVALID_OPTION" }));
+  });
+
+  it("refuse a balancer that is none", () => {
+    expect(() => retry(undefined as unknown as Balancer<string>)).toThrow(InvalidOptionError);
+  });
+
+  it("may be undefined, each of them", async () => {
+    const { balancer } = retryWorld();
+    const call = retry(balancer, {
+      maxAttempts: undefined,
+      timeoutMs: undefined,
+      attemptTimeoutMs: undefined,
+      budget: undefined,
+      backoff: undefined,
+      retryable: undefined,
+      env: undefined,
+    });
+    const options = { signal: undefined, key: undefined, avoid: undefined, retryable: undefined, timeoutMs: undefined };
+    expect(await call(() => "done", options)).toBe("done");
+  });
+
+  it("are read once: changing the object later changes nothing", async () => {
+    const { balancer, clock } = retryWorld();
+    const options = { maxAttempts: 1, env: clock.env };
+    const call = retry(balancer, options);
+    options.maxAttempts = 5;
+    expect((await retryError(call(() => Promise.reject(down)))).errors).toHaveLength(1);
+  });
+});
