@@ -801,6 +801,20 @@ describe("answers that come too late", () => {
     expect([deregistering.state, store.present, clock.pending]).toEqual(["resolved", false, 0]);
   });
 
+  it("while it is being repeated: which of the two came last is unknown, so it is written once more", async () => {
+    const { clock, store, registrar, answer, settle } = stubborn();
+    void registrar.register();
+    await clock.advance(5_000 + 250);
+    await answer(0);
+    expect(registrar.registered).toBe(false);
+    await answer(1);
+    expect(registrar.registered).toBe(true);
+    await settle(500);
+    expect(store.operations).toEqual(["register", "register", "register"]);
+    await settle(2_000);
+    expect(store.operations.slice(3)).toEqual(["renew", "renew"]);
+  });
+
   it("to a removal: what was registered again meanwhile is written once more", async () => {
     const { clock, store, registrar, answer, settle } = stubborn(false);
     const registering = registrar.register();
@@ -848,6 +862,22 @@ describe("answers that come too late", () => {
     await answer(0, down);
     process.off("unhandledRejection", onUnhandled);
     expect(unhandled).toEqual([]);
+  });
+});
+
+describe("an abort in the moment of a failure", () => {
+  it.each([0, 1, 2, 3, 4, 5, 6, 8, 10])("%d microtasks after it either wins, or changes nothing", async (hops) => {
+    const { clock, sink, registrar } = setup();
+    sink.reject("register", down, 1);
+    const controller = new AbortController();
+    const registering = watch(registrar.register({ signal: controller.signal }));
+    for (let hop = 0; hop < hops; hop++) await Promise.resolve();
+    controller.abort(reason);
+    await clock.advance(2_000);
+    expect(registering.state).toBe("rejected");
+    expect([reason, down]).toContain(registering.error);
+    expect(registrar.registered).toBe(registering.error === down);
+    expect(clock.pending).toBe(0);
   });
 });
 

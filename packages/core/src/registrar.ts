@@ -126,7 +126,7 @@ class SinkRegistrar implements Registrar {
       await untilAborted(turn, signal);
       wish.kept = true;
     } catch (error) {
-      wish.kept ||= signal?.aborted !== true;
+      wish.kept ||= !gaveUp(error, signal);
       throw error;
     } finally {
       letGo();
@@ -183,7 +183,7 @@ class SinkRegistrar implements Registrar {
       });
     } catch (error) {
       // If it was only this caller who gave up, the wish of others remains.
-      if (signal?.aborted === true) this.#writeLater();
+      if (gaveUp(error, signal)) this.#writeLater();
       else this.#failed("register", error);
       throw error;
     }
@@ -321,4 +321,9 @@ class SinkRegistrar implements Registrar {
   #report(operation: "register" | "renew" | "deregister", error: unknown): void {
     channels.registrarFailed.publish({ sink: this.#sink.name, instance: this.instance, operation, error });
   }
+}
+
+/** Whether this is the caller's abort, and not a failure that came in the same moment. */
+function gaveUp(error: unknown, signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true && error === signal.reason;
 }
