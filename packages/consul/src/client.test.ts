@@ -99,7 +99,7 @@ describe("decodeInstances", () => {
   });
 
   it("counts all bad records, but keeps only the first for the report", () => {
-    const decoded = decode([...new Array<null>(5_000).fill(null), record(80)]);
+    const decoded = decode([...Array.from({ length: 5_000 }, () => null), record(80)]);
     expect([decoded.instances.length, decoded.skipped, decoded.errors.length]).toEqual([1, 5_000, 10]);
   });
 

@@ -251,14 +251,7 @@ describe.concurrent("how often a consul source asks", () => {
     ["hangs up", (_, response) => response.destroy()],
     ["talks junk", (_, response) => response.end("<html>")],
     ["gives index 0", says(0, record(1))],
-    [
-      "goes backwards",
-      (() =>
-        (
-          (index) => (_, response) =>
-            answer(response, --index, [record(1)])
-        )(1_000))() as Reply,
-    ],
+    ["goes backwards", (request, response) => answer(response, 1e15 - Math.round(request.atMs), [record(1)])],
   ])("stays below six requests a second under core's loop when Consul %s", async (_, reply) => {
     await using fake = await fakeConsul(reply);
     await using instancer = createInstancer("lorem", sourceOf(fake));
@@ -266,6 +259,18 @@ describe.concurrent("how often a consul source asks", () => {
     await pause(2_000);
     expect(fake.requests.length).toBeGreaterThan(1);
     expect(fake.requests.length).toBeLessThanOrEqual(12);
+  });
+
+  it("does not come back in step with others after an outage", async () => {
+    await using fake = await fakeConsul((_, response) => response.writeHead(500).end());
+    await using first = createInstancer("a", sourceOf(fake, { query: { service: "a" } }));
+    await using second = createInstancer("b", sourceOf(fake, { query: { service: "b" } }));
+    for (const instancer of [first, second]) instancer.subscribe(() => undefined);
+    await pause(3_000);
+    const times = (service: string) =>
+      fake.requests.filter(({ path }) => path.endsWith(service)).map(({ atMs }) => atMs);
+    const [a, b] = [times("/a"), times("/b")];
+    expect(a.slice(1).some((atMs, n) => Math.abs(atMs - (b[n + 1] ?? 0)) > 50)).toBe(true);
   });
 
   it("ends its wait at once when the signal aborts", async () => {
@@ -320,6 +325,19 @@ describe("when a consul source fails", () => {
     await stale.promise;
     expect(changes).toEqual(["live", "stale"]);
     expect(ports(instancer.snapshot.instances)).toEqual([1]);
+  });
+
+  it.each([400, 403, 429, 500])("goes on after an answer %i", async (status) => {
+    await using fake = await fakeConsul(
+      script(says(7, record(1)), (_, response) => response.writeHead(status).end("no"), says(8, record(2))),
+    );
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    const healed = Promise.withResolvers<void>();
+    instancer.subscribe(() => {
+      if (ports(instancer.snapshot.instances)?.[0] === 2) healed.resolve();
+    });
+    await healed.promise;
+    expect(instancer.snapshot.state).toBe("live");
   });
 
   it("notices a poll that Consul never answers, soon after its wait is over", async () => {
@@ -420,6 +438,15 @@ describe("what a consul source reports", () => {
     });
     await done.promise;
     expect(seen).toEqual([[1], [2], [3]]);
+  });
+
+  it("tells once of what two watches say, when the index goes backwards in between", async () => {
+    await using fake = await fakeConsul(script(says(7, record(1)), says(3, record(2)), says(3, record(2)), never));
+    await using instancer = createInstancer("lorem", sourceOf(fake));
+    const seen: unknown[] = [];
+    instancer.subscribe(() => seen.push(ports(instancer.snapshot.instances)));
+    await fake.request(4);
+    expect(seen).toEqual([[1], [2]]);
   });
 
   it("tells nobody of an answer that says nothing new", async () => {

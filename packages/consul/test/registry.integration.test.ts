@@ -22,7 +22,7 @@ describe.skipIf(serverSkipped("consul"))("a consul registry", () => {
   const passing = async (service: string): Promise<readonly string[]> => {
     const path = `/health/service/${encodeURIComponent(service)}?passing`;
     const entries = await ask<readonly { Service: { ID: string } }[]>(consul.url, path);
-    return entries.map(({ Service }) => Service.ID).sort();
+    return entries.map(({ Service }) => Service.ID).toSorted();
   };
 
   it("makes an instance visible to a passing-only client before register() resolves, 50 times out of 50", async () => {
