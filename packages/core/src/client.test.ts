@@ -264,7 +264,7 @@ describe("closing a client", () => {
     await client.close();
     const error = await rejection(client.call(() => "never"));
     expect(error).toMatchObject({ code: "CLOSED", name: "ClosedError" });
-    expect((error as ClosedError).message).toContain("lorem");
+    expect((error as ClosedError).message).toBe('the client of service "lorem" is closed');
     await clock.advance(50);
     expect(backingOff.error).toBeInstanceOf(ClosedError);
     expect(clock.pending).toBe(0);

@@ -202,7 +202,6 @@ class InstancerEndpointer<C> implements Endpointer<C> {
 
   #arrive(member: Member<C>, client: C): void {
     member.settled = true;
-    member.failures = 0;
     if (this.#members.get(member.instance.id) === member) {
       member.endpoint = new LiveEndpoint(member.instance, client);
     } else {

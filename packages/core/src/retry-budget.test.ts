@@ -109,12 +109,15 @@ describe("retryBudget", () => {
     expect(drain(steady.budget)).toBe(6);
   });
 
-  it("is exact where binary fractions are not: 20 % of 15 calls is 3, of 35 is 7", () => {
-    for (const calls of [15, 35, 55, 70]) {
-      const { budget } = start({ least: 0 });
-      deposit(budget, calls);
-      expect(drain(budget)).toBe(calls / 5);
-    }
+  it.each([
+    [0.2, 35, 7],
+    [0.29, 100, 29],
+    [0.57, 100, 57],
+    [0.07, 100, 7],
+  ])("is exact where binary fractions are not: %d of %i calls is %i", (ratio, calls, retries) => {
+    const { budget } = start({ ratio, least: 0 });
+    deposit(budget, calls);
+    expect(drain(budget)).toBe(retries);
   });
 
   it("holds no timer", () => {

@@ -61,7 +61,7 @@ export function retryBudget(options: RetryBudgetOptions = {}): RetryBudget {
     withdraw() {
       const { slot, windowMs } = turn();
       const allowed = Math.max(least, ratio * sum(calls) + (perSecond * windowMs) / 1_000);
-      // Compared with a hair's breadth of tolerance: 0.2 * 15 is not quite 3.
+      // Compared with a hair's breadth of tolerance: 0.29 * 100 is not quite 29.
       if (sum(retries) + 1 > allowed + 1e-9) return false;
       retries[slot] = (retries[slot] ?? 0) + 1;
       return true;
