@@ -166,6 +166,16 @@ describe("retryable", () => {
 });
 
 describe("the retry budget", () => {
+  it("is not charged for what was never sent, as the client or the call knows", async () => {
+    const unsent = new Error("refused");
+    const none = { deposit: () => undefined, withdraw: () => false };
+    const { call } = retryWorld({ budget: none, unsent: (error) => error === unsent, maxAttempts: 4 });
+    expect(await retryError(call(() => Promise.reject(unsent)))).toMatchObject({ reason: "attempts" });
+    expect(await retryError(call(() => Promise.reject(down)))).toMatchObject({ reason: "budget" });
+    const sent = retryError(call(() => Promise.reject(unsent), { unsent: () => false }));
+    expect(await sent).toMatchObject({ reason: "budget" });
+  });
+
   it("by default allows a fifth of the calls and at least 3, and is then the reason", async () => {
     const world = retryWorld({ maxAttempts: 10, backoff: () => 0 });
     const error = await retryError(world.call(() => Promise.reject(down)));

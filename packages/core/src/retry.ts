@@ -29,6 +29,8 @@ export interface Attempt {
 export interface CallOptions extends Abortable, PickRequest {
   /** Replaces the client's `retryable` for this call. */
   readonly retryable?: ((error: unknown, attempt: number) => boolean) | undefined;
+  /** Replaces the client's `unsent` for this call. */
+  readonly unsent?: ((error: unknown) => boolean) | undefined;
   /** Replaces the client's `timeoutMs` for this call. */
   readonly timeoutMs?: number | undefined;
 }
@@ -55,6 +57,12 @@ export interface RetryOptions {
   readonly backoff?: ((attempt: number, error: unknown) => number) | undefined;
   /** Whether to try again after this error of this attempt (from 1). Default: always. */
   readonly retryable?: ((error: unknown, attempt: number) => boolean) | undefined;
+  /**
+   * Whether this error proves that nothing was sent. To try again then adds no load, and is not charged to the budget:
+   * otherwise one dead copy that the registry still lists would use the budget up for all calls that the others can
+   * take. Default: never. (gRPC calls such retries transparent: proposal A6.)
+   */
+  readonly unsent?: ((error: unknown) => boolean) | undefined;
   readonly env?: Partial<Env> | undefined;
 }
 
@@ -65,6 +73,7 @@ export const RETRY_CHECKS = {
   budget: is.budget,
   backoff: is.function,
   retryable: is.function,
+  unsent: is.function,
   env: is.env,
 };
 
@@ -89,6 +98,7 @@ class RetryRules {
   readonly budget: RetryBudget | undefined;
   readonly backoff: (attempt: number, error: unknown) => number;
   readonly retryable: (error: unknown, attempt: number) => boolean;
+  readonly unsent: (error: unknown) => boolean;
 
   constructor(options: RetryOptions) {
     this.env = resolveEnv(options.env);
@@ -98,6 +108,7 @@ class RetryRules {
     this.budget = options.budget === false ? undefined : (options.budget ?? retryBudget({ env: this.env }));
     this.backoff = options.backoff ?? fullJitter(this.env, { baseMs: 25, capMs: 1_000 });
     this.retryable = options.retryable ?? (() => true);
+    this.unsent = options.unsent ?? (() => false);
   }
 }
 
@@ -247,7 +258,8 @@ class RetriedCall<C> {
     if (number >= maxAttempts) return { reason: "attempts" };
     const delayMs = Math.max(0, backoff(number, error) || 0);
     if (delayMs >= this.#leftMs()) return { reason: "deadline" };
-    if (budget?.withdraw() === false) return { reason: "budget" };
+    const unsent = this.#options.unsent ?? this.#rules.unsent;
+    if (budget !== undefined && !unsent(error) && !budget.withdraw()) return { reason: "budget" };
     return { delayMs };
   }
 

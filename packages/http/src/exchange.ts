@@ -15,7 +15,6 @@ import { type RequestHeaders, mergeHeaders } from "./request-headers.ts";
 import { type Query, requestTarget } from "./request-target.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
-import type { SparedBudget } from "./spared-budget.ts";
 import { Transfer, type TransferOptions } from "./transfer.ts";
 
 /** One request, as {@link HttpClient.request} is told. */
@@ -57,7 +56,6 @@ export interface ExchangeRules {
   readonly headers: readonly string[];
   readonly failureStatuses: ReadonlySet<number>;
   readonly maxReplayBytes: number;
-  readonly budget: SparedBudget | undefined;
   /** The client's own predicate, if it has one. */
   readonly retryable: ((error: unknown, attempt: number) => boolean) | undefined;
 }
@@ -100,7 +98,14 @@ export class Exchange {
   /** Runs it to its end. Resolves with a response of any status, rejects as `Client.call` does. */
   async run(): Promise<HttpResponse> {
     const { signal, key, avoid, timeoutMs } = this.#options;
-    const options: CallOptions = { signal, key, avoid, timeoutMs, retryable: (error, n) => this.#retryable(error, n) };
+    const options: CallOptions = {
+      signal,
+      key,
+      avoid,
+      timeoutMs,
+      retryable: (error, number) => this.#retryable(error, number),
+      unsent: (error) => this.#unsent(error),
+    };
     let outcome: HttpResponse | Invalid;
     try {
       outcome = await this.#rules.client.call((pool, attempt) => this.#attempt(pool, attempt), options);
@@ -168,13 +173,13 @@ export class Exchange {
 
   #retryable(error: unknown, attempt: number): boolean {
     if (this.#body instanceof ReplayStream && !this.#body.replayable) return false;
-    const { budget, retryable } = this.#rules;
-    const unsent = classify(error, this.#transfer?.started === true) === "unsent";
-    if (budget !== undefined) budget.unsent = unsent;
-    const rule = this.#options.retryable ?? retryable;
+    const rule = this.#options.retryable ?? this.#rules.retryable;
     if (rule !== undefined) return rule(error, attempt);
-    if (unsent) return true;
-    return this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS;
+    return this.#unsent(error) || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
+  }
+
+  #unsent(error: unknown): boolean {
+    return classify(error, this.#transfer?.started === true) === "unsent";
   }
 
   /** The last answer, if it is what the call failed with; otherwise the error stands. */

@@ -6,14 +6,12 @@ import {
   createClient,
   fullJitter,
   resolveEnv,
-  retryBudget,
 } from "@rollcall/core";
 import { Exchange, type ExchangeRules, type HttpResponse, type RequestOptions } from "./exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch.ts";
 import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
 import { createPool, destroyPool } from "./instance-pool.ts";
 import { flatHeaders } from "./request-headers.ts";
-import { sparedBudget } from "./spared-budget.ts";
 import { waitAfter } from "./status-error.ts";
 
 /**
@@ -58,11 +56,8 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   const poolOptions = resolvePoolOptions(options);
   const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
   const own = retry === false ? undefined : (retry ?? {});
-  const timing = { env: own?.env ?? env };
-  const jitter = fullJitter(resolveEnv(timing.env), { baseMs: 25, capMs: 1_000 });
+  const jitter = fullJitter(resolveEnv(own?.env ?? env), { baseMs: 25, capMs: 1_000 });
   const backoff = own?.backoff ?? ((attempt: number, error: unknown) => waitAfter(error) + jitter(attempt));
-  const budget =
-    own === undefined || own.budget === false ? undefined : sparedBudget(own.budget ?? retryBudget(timing));
   const client = createClient({
     instancer,
     policy,
@@ -73,14 +68,13 @@ export function httpClient(options: HttpClientOptions): HttpClient {
       return createPool(instance, typeof protocol === "function" ? protocol(instance) : protocol, poolOptions);
     },
     close: destroyPool,
-    retry: own === undefined ? false : { ...own, backoff, budget: budget ?? false },
+    retry: own === undefined ? false : { ...own, backoff },
   });
   const rules: ExchangeRules = {
     client,
     headers: flatHeaders(options.headers),
     failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
     maxReplayBytes: options.maxReplayBytes ?? 65_536,
-    budget,
     retryable: own?.retryable,
   };
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
