@@ -2,13 +2,23 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { manualClock, scriptedSink } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
-import { type Source, createInstance, createInstancer, createRegistrar, memoryRegistry } from "../src/index.ts";
+import {
+  type Instancer,
+  type Source,
+  createCache,
+  createClient,
+  createInstance,
+  createInstancer,
+  createRegistrar,
+  memoryRegistry,
+} from "../src/index.ts";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
 const a = createInstance({ service: "lorem", host: "10.0.0.1", port: 80 });
 const ignore = (): void => undefined;
+const never = (): Promise<never> => new Promise(() => undefined);
 
 /** By how many bytes the heap grows per round, when the first rounds have warmed everything up. */
 async function growth(rounds: number, round: () => Promise<unknown>): Promise<number> {
@@ -108,6 +118,64 @@ describe("memory does not grow", () => {
       await Promise.all([registrar.close(), instancer.close()]);
     };
     expect(await growth(3_000, round)).toBeLessThan(NOTHING);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("with calls that give up waiting for a service that never comes", async () => {
+    const clock = manualClock();
+    const source: Source = { name: "mute", watch: () => ({ [Symbol.asyncIterator]: () => ({ next: never }) }) };
+    await using instancer = createInstancer("lorem", source, { env: clock.env });
+    await using client = createClient({ instancer, factory: () => "client", env: clock.env });
+    const patient = new AbortController();
+    const round = async (): Promise<void> => {
+      const leaving = new AbortController();
+      const calls = Promise.allSettled([
+        client.call(ignore, { signal: leaving.signal }),
+        client.call(ignore, { signal: patient.signal, timeoutMs: 10 }),
+        client.ready({ signal: leaving.signal }),
+      ]);
+      leaving.abort();
+      await clock.runNext();
+      await calls;
+    };
+    expect(await growth(3_000, round)).toBeLessThan(NOTHING);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("with calls of every kind, under one signal that lives long, while instances come and go", async () => {
+    const clock = manualClock();
+    const cache = createCache({ env: clock.env });
+    const instancer: Instancer = {
+      service: "lorem",
+      get snapshot() {
+        return cache.snapshot;
+      },
+      subscribe: (onChange) => cache.subscribe(onChange),
+      close: async () => undefined,
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+    const client = createClient({
+      instancer,
+      factory: ({ port }) => (port % 3 === 0 ? Promise.resolve(port) : port),
+      close: ignore,
+      retry: { maxAttempts: 2, backoff: () => 5, attemptTimeoutMs: 20, budget: false },
+      env: clock.env,
+    });
+    const { signal } = new AbortController();
+    let port = 0;
+    const round = async (): Promise<void> => {
+      port = (port % 60_000) + 1;
+      cache.update([createInstance({ ...a, id: String(port), port }), createInstance({ ...a, id: "stays" })]);
+      const calls = Promise.allSettled([
+        client.call(ignore, { signal }),
+        client.call(() => Promise.reject(new Error("down")), { signal }),
+        client.call(never, { signal }),
+      ]);
+      await clock.advance(60);
+      await calls;
+    };
+    expect(await growth(3_000, round)).toBeLessThan(NOTHING);
+    await client.close();
     expect(clock.pending).toBe(0);
   });
 });
