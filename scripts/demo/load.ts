@@ -1,4 +1,5 @@
-import { request } from "node:http";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
 
 /** What came of some calls. */
@@ -80,22 +81,31 @@ interface Answer {
   readonly body: string;
 }
 
+/** Callers share some connections, and wait for a free one when a hundred are busy. */
+const agent = new Agent({ keepAlive: true, maxSockets: 100 });
+
 /**
- * Each call has a connection of its own. One that is kept alive may be closed by the other side in the very moment in
- * which it is used again, and then the call fails for a reason that nobody here wants to know of.
+ * One request. A connection that was kept alive may be closed by the other side in the very moment in which it is used
+ * again: that is nobody's failure, and as every HTTP client does, this one then sends the request once more.
  */
-function post(url: string, body: unknown): Promise<Answer> {
-  return new Promise((resolve, reject) => {
+async function post(url: string, body: unknown): Promise<Answer> {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  for (;;) {
     const headers = { "content-type": "application/json" };
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const sent = request(url, { method: "POST", headers, agent: false, signal }, (response) => {
-      const { statusCode: status, headers } = response;
-      const instance = headers["x-instance"];
-      text(response).then(
-        (body) => resolve({ status, instance: typeof instance === "string" ? instance : undefined, body }),
-        reject,
-      );
-    });
-    sent.once("error", reject).end(JSON.stringify(body));
-  });
+    const sent = request(url, { method: "POST", headers, agent, signal });
+    sent.end(JSON.stringify(body));
+    try {
+      const [response]: IncomingMessage[] = await once(sent, "response");
+      if (response === undefined) throw new Error("no response");
+      const instance = response.headers["x-instance"];
+      return {
+        status: response.statusCode,
+        instance: typeof instance === "string" ? instance : undefined,
+        body: await text(response),
+      };
+    } catch (error) {
+      const stale = sent.reusedSocket && error instanceof Error && Reflect.get(error, "code") === "ECONNRESET";
+      if (!stale || signal.aborted) throw error;
+    }
+  }
 }

@@ -14,8 +14,11 @@ import type { Response } from "express";
 import { failureAnswer } from "./failure-answer.ts";
 import { SdLoremController } from "./sd-lorem.controller.ts";
 
-/** Three attempts in two seconds: enough for a server that was killed, and for one that takes its place. */
-const RETRY = { maxAttempts: 3, timeoutMs: 2_000 } as const;
+/**
+ * Three attempts in three seconds. A server answers within milliseconds; one that has said nothing for a second may be
+ * gone together with its network, which refuses nothing any more, and another one is asked.
+ */
+const RETRY = { maxAttempts: 3, timeoutMs: 3_000, attemptTimeoutMs: 1_000 } as const;
 
 @Controller()
 export class HealthController {
