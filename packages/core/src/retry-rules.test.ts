@@ -7,7 +7,7 @@ import { rejection, settlement } from "../test/settlement.ts";
 import { type Balancer, createBalancer } from "./balancer.ts";
 import { createEndpointer } from "./endpointer.ts";
 import { InvalidOptionError, TimeoutError } from "./errors.ts";
-import { retry } from "./retry.ts";
+import { type CallOptions, retry } from "./retry.ts";
 import { retryBudget } from "./retry-budget.ts";
 
 describe("back-off", () => {
@@ -152,12 +152,12 @@ describe("retryable", () => {
     expect(asked).toBe(0);
   });
 
-  it("that throws fails the call with its own error and leaves nothing behind, as backoff does", async () => {
+  it("that throws fails the call with its own error and leaves nothing behind, as backoff and unsent do", async () => {
     const bug = new TypeError("a bug in the predicate");
     const raise = (): never => {
       throw bug;
     };
-    for (const options of [{ retryable: raise }, { backoff: raise }]) {
+    for (const options of [{ retryable: raise }, { backoff: raise }, { unsent: raise }]) {
       const world = retryWorld(options);
       expect(await rejection(world.call(() => Promise.reject(down)))).toBe(bug);
       expectClean(world);
@@ -263,6 +263,7 @@ describe("the options of retry", () => {
     [{ budget: 0.2 }, "budget"],
     [{ backoff: 100 }, "backoff"],
     [{ retryable: true }, "retryable"],
+    [{ unsent: "ECONNREFUSED" }, "unsent"],
     [{ env: { after: 1 } }, "env"],
     [{ retries: 3 }, "retries"],
   ])("refuse %o", (options, path) => {
@@ -284,9 +285,17 @@ describe("the options of retry", () => {
       budget: undefined,
       backoff: undefined,
       retryable: undefined,
+      unsent: undefined,
       env: undefined,
     });
-    const options = { signal: undefined, key: undefined, avoid: undefined, retryable: undefined, timeoutMs: undefined };
+    const options: Required<CallOptions> = {
+      signal: undefined,
+      key: undefined,
+      avoid: undefined,
+      retryable: undefined,
+      unsent: undefined,
+      timeoutMs: undefined,
+    };
     expect(await call(() => "done", options)).toBe("done");
   });
 
