@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
 
 /** How a process ended. */
@@ -28,7 +29,11 @@ process.once("exit", () => {
 
 /** Starts the built `main.js` of one of the applications. */
 export function startChild(main: URL, args: readonly string[]): ChildApp {
-  const child = spawn(process.execPath, [main.pathname, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [fileURLToPath(main), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    // In a group of its own: Ctrl-C at the terminal is for this process, which then ends its children in order.
+    detached: true,
+  });
   children.add(child);
   const lines: { at: number; text: string }[] = [];
   for (const stream of [child.stdout, child.stderr]) {
@@ -51,12 +56,12 @@ export function startChild(main: URL, args: readonly string[]): ChildApp {
     lines,
     ended,
     printed: async (pattern, timeoutMs = 20_000) => {
-      const found = await until(`"${pattern.source}" from ${main.pathname}`, timeoutMs, async () => {
+      const found = await until(`"${pattern.source}" from ${fileURLToPath(main)}`, timeoutMs, async () => {
         const matches = lines.map(({ text }) => pattern.exec(text));
         return matches.find((match) => match !== null) ?? (ending === undefined ? undefined : "ended");
       });
       if (found !== "ended") return found;
-      throw new Error(`${main.pathname} ended: ${lines.map(({ text }) => text).join(" | ")}`);
+      throw new Error(`${fileURLToPath(main)} ended: ${lines.map(({ text }) => text).join(" | ")}`);
     },
     end: (signal) => {
       child.kill(signal);

@@ -12,9 +12,7 @@ import { table } from "./table.ts";
  */
 export async function demo(options: DemoOptions): Promise<number> {
   const startedAt = performance.now();
-  const interrupted = new Promise<"interrupted">((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve("interrupted"));
-  });
+  const interrupted = interruption();
   print(options.registry === "consul" ? "Looking for a Consul, or starting one …" : "Setting the stage …");
   const setting = options.registry === "memory" ? memoryStage() : consulStage(urlOf(options.registry));
   let stage: Stage;
@@ -59,6 +57,20 @@ async function play(stage: Stage): Promise<readonly Line[]> {
     lines.push({ title: told, seen: messageOf(error), ok: false });
   }
   return lines;
+}
+
+/** Resolves at the first Ctrl-C, which ends everything in good order; the second ends this process at once. */
+function interruption(): Promise<"interrupted"> {
+  return new Promise((resolve) => {
+    let interrupted = false;
+    const onSignal = (): void => {
+      if (interrupted) process.exit(130);
+      interrupted = true;
+      print("\nEnding …");
+      resolve("interrupted");
+    };
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  });
 }
 
 function whatToTry({ clientUrl }: Stage): string {

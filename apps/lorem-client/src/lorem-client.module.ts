@@ -33,8 +33,11 @@ export class HealthController {
 @Catch()
 export class FailureFilter implements ExceptionFilter {
   catch(error: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<Response>();
+    // The caller left, and the call was given up for that reason: there is nobody to tell.
+    if (response.closed) return;
     const { status, body } = failureAnswer(error);
-    host.switchToHttp().getResponse<Response>().status(status).json(body);
+    response.status(status).json(body);
   }
 }
 

@@ -1,5 +1,5 @@
-import { createServer, type Server } from "node:net";
-import type { AddressInfo } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { type MemoryRegistry, memoryRegistry, type Registry } from "@rollcall/core";
 import { type Framework, type LoremServer, startLoremServer } from "@rollcall/lorem-server";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -23,6 +23,16 @@ function embedded(): MemoryRegistry {
   const registry = memoryRegistry();
   onTestFinished(() => registry.close());
   return registry;
+}
+
+/** An instance of the service that accepts connections and never answers. */
+async function silentServer(registry: Registry): Promise<Server> {
+  const silent = createServer();
+  await new Promise<void>((resolve) => silent.listen(0, host, resolve));
+  onTestFinished(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  await registry.registrar({ service: "lorem", tags: ["lorem", "ru-rocker"], host, port }).register();
+  return silent;
 }
 
 /** `POST /sd-lorem` with this body: an object is sent as JSON, a string as it is. */
@@ -131,11 +141,7 @@ describe("the lorem client", () => {
 
   it("answers 504 when no server answers in time", async () => {
     const registry = embedded();
-    const silent: Server = createServer();
-    await new Promise<void>((resolve) => silent.listen(0, host, resolve));
-    onTestFinished(() => void silent.close());
-    const { port } = silent.address() as AddressInfo;
-    await registry.registrar({ service: "lorem", tags: ["lorem", "ru-rocker"], host, port }).register();
+    await silentServer(registry);
     const lorem = await client(registry);
     const startedAt = performance.now();
     expect(await ask(lorem, word)).toMatchObject({
@@ -143,6 +149,27 @@ describe("the lorem client", () => {
       body: { error: "the lorem servers did not answer in time" },
     });
     expect(performance.now() - startedAt).toBeLessThan(4_000);
+  });
+
+  it("gives up the call to the server when its own caller leaves", async () => {
+    const registry = embedded();
+    const silent = await silentServer(registry);
+    const lorem = await client(registry);
+    const caller = new AbortController();
+    const asked = fetch(`${lorem.url}/sd-lorem`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(word),
+      signal: caller.signal,
+    });
+    const [socket]: Socket[] = await once(silent, "connection");
+    const closed = once(socket ?? silent, "close");
+    socket?.resume();
+    const leftAt = performance.now();
+    caller.abort();
+    await expect(asked).rejects.toMatchObject({ name: "AbortError" });
+    await closed;
+    expect(performance.now() - leftAt).toBeLessThan(800);
   });
 
   it("reaches every path of the service through the gateway", async () => {
