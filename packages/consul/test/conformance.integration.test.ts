@@ -8,7 +8,7 @@ import { encodeInstance } from "../src/client.ts";
 import { consulRegistry, type ConsulRegistryOptions } from "../src/index.ts";
 
 /** Long enough to be alive still when Consul has died, started again and elected a leader. */
-const TTL_MS = 6_000;
+const TTL_MS = 8_000;
 const WAIT_MS = 2_000;
 
 describe.skipIf(serverSkipped("consul"))("against a real Consul", () => {

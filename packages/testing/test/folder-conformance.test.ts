@@ -44,7 +44,11 @@ describeBackend(
       forget: { "somebody deleted its file": (record) => rm(fileOf(record)) },
     },
     handles: timers,
-    capabilities: { remembersAfterRestart: true, holdsDuplicates: true },
+    capabilities: {
+      remembersAfterRestart:
+        "no: a record that could not be renewed for 2.5 s has run out, and an outage may be longer",
+      holdsDuplicates: true,
+    },
   },
   { describe, it },
 );

@@ -10,7 +10,6 @@ export function folderRegistry(options: { folder: string; ttlMs: number; env?: P
   const folderOf = (service: string) => join(folder, encodeURIComponent(service));
 
   async function read(service: string): Promise<readonly Instance[]> {
-    await stat(folder); // the registry is down: throw
     const names = await readdir(folderOf(service)).catch(() => []); // the service is unknown: there are none
     const errors: { record: unknown; error: unknown }[] = [];
     const instances: Instance[] = [];
@@ -23,6 +22,7 @@ export function folderRegistry(options: { folder: string; ttlMs: number; env?: P
         errors.push({ record: file, error }); // one bad file must not hide the good ones
       }
     }
+    await stat(folder); // the registry is down by now: throw, what was read means nothing
     if (errors.length > 0) channels.badRecord.publish({ registry: "folder", service, skipped: errors.length, errors });
     return instances;
   }

@@ -64,7 +64,7 @@ export function follow(instancer: Instancer): Follower {
 
 /** The ids of a snapshot, sorted: for comparing sets where order is not the point. */
 export function idsOf(snapshot: Snapshot): readonly string[] {
-  return snapshot.instances.map((instance) => instance.id).sort();
+  return snapshot.instances.map((instance) => instance.id).toSorted();
 }
 
 /** Whether an instance with this id is in the snapshot. */

@@ -1,14 +1,14 @@
 import { InvalidOptionError } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { recordHarness } from "./fakes/record-harness.ts";
-import { checkHarness, type Harness } from "./harness.ts";
+import { checkHarness } from "./harness.ts";
 
 /** What the check says of a harness that differs from a good one in this. */
 function complaint(changes: object): string | undefined {
   const { faults, capabilities, ...rest } = recordHarness("records");
   const merged = { ...rest, faults, capabilities, ...changes };
   try {
-    checkHarness(merged as Harness);
+    checkHarness(merged);
     return undefined;
   } catch (error) {
     expect(error).toBeInstanceOf(InvalidOptionError);

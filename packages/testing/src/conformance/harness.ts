@@ -44,7 +44,11 @@ export interface Faults {
 
 /** What a registry can by its nature, or cannot, and then why. */
 export type Capabilities = {
-  /** Whether a registry that was killed and started again still has its records. */
+  /**
+   * Whether a registry that was killed and started again still has the records that were renewed once. If their TTL goes
+   * on meanwhile, it must outlast `settleMs`, the start, and the two seconds after which a client looks again at the
+   * latest.
+   */
   readonly remembersAfterRestart: true | No;
   /** Whether `seed` can write two records with the same id into one service. */
   readonly holdsDuplicates: true | No;

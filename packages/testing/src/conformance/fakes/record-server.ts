@@ -154,7 +154,8 @@ export class RecordServer {
   }
 
   #wake(): void {
-    for (const wake of [...this.#parked]) wake();
+    // A copy: a call that is woken may be parked again at once.
+    for (const wake of Array.from(this.#parked)) wake();
   }
 
   async #call<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {

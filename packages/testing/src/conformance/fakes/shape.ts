@@ -1,4 +1,4 @@
-import { address, type Instance, type Snapshot, type Source } from "@rollcall/core";
+import { address, createInstance, type Instance, type Snapshot, type Source } from "@rollcall/core";
 import { type BrokenFake, brokenFake } from "./broken-fake.ts";
 import { mapped, wrapRegistry } from "./wrap.ts";
 
@@ -48,7 +48,7 @@ export const firstSnapshotPatchy: readonly BrokenFake[] = [
       wrapRegistry(inner, {
         instancer: () => ({
           snapshot: mapped((known) => {
-            return Object.freeze({ ...known, instances: Object.freeze([...known.instances].reverse()) });
+            return Object.freeze({ ...known, instances: Object.freeze(known.instances.toReversed()) });
           }),
         }),
       }),
@@ -133,7 +133,7 @@ export const keepsDuplicates: readonly BrokenFake[] = [
       replacements: {
         source: (inner, query) => {
           return mapSets(inner, function* (set) {
-            if (query.tags.length === 0) said.set(query.service, Object.freeze([...set].sort(inOrder)));
+            if (query.tags.length === 0) said.set(query.service, Object.freeze(set.toSorted(inOrder)));
             yield set;
           });
         },
@@ -166,8 +166,8 @@ export const loseDetails: readonly BrokenFake[] = [
   losing("the weight", (instance) => ({ ...instance, weight: 1 })),
   losing("a weight of zero", (instance) => ({ ...instance, weight: instance.weight || 1 })),
   losing("fractions of weights", (instance) => ({ ...instance, weight: Math.floor(instance.weight) })),
-  losing("the zone", ({ zone: _, ...rest }) => rest),
-  losing("the order of the tags", (instance) => ({ ...instance, tags: [...instance.tags].sort() })),
+  losing("the zone", (instance) => createInstance({ ...instance, zone: undefined })),
+  losing("the order of the tags", (instance) => ({ ...instance, tags: instance.tags.toSorted() })),
   losing("empty values of metadata", (instance) => {
     return { ...instance, metadata: Object.fromEntries(Object.entries(instance.metadata).filter(([, text]) => text)) };
   }),

@@ -55,7 +55,7 @@ export const firstSnapshotWhole: Rule = {
       { service, id: "f", host: "a.example", port: 80 },
     ];
     const registries = [await context.open(), await context.open()] as const;
-    for (const [index, init] of [...inOrder].reverse().entries()) {
+    for (const [index, init] of inOrder.toReversed().entries()) {
       await context.announce(init, registries[index % 2 === 0 ? 0 : 1]);
     }
     const first = await context.follow(service);
