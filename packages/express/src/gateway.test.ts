@@ -508,16 +508,21 @@ describe("gateway, streams", () => {
     }
   });
 
-  it("ends the request at the instance when the caller leaves, before the answer and in the middle of it", async () => {
-    for (const begin of [false, true]) {
-      let left = (): void => undefined;
+  it.each([
+    ["before the answer", false],
+    ["in the middle of it", true],
+  ])("ends the request at the instance when the caller leaves %s", async (_, begin) => {
+    let left = (): void => undefined;
+    await upstream((_request, response) => {
+      response.once("close", () => left());
+      if (begin) response.write("begun");
+    });
+    const onError = vi.fn();
+    const port = await front({ onError });
+    const tookMs: number[] = [];
+    for (let n = 0; n < 5; n++) {
       const leaving = new Promise<void>((resolve) => (left = resolve));
-      await upstream((_, response) => {
-        response.once("close", left);
-        if (begin) response.write("begun");
-      });
-      const onError = vi.fn();
-      const outgoing = httpRequest({ port: await front({ onError }), host: "127.0.0.1", path: "/api/", agent: false });
+      const outgoing = httpRequest({ port, host: "127.0.0.1", path: "/api/", agent: false });
       outgoing.on("error", () => undefined);
       outgoing.end();
       if (begin) await once(outgoing, "response");
@@ -525,11 +530,11 @@ describe("gateway, streams", () => {
       const startedMs = performance.now();
       outgoing.destroy();
       await leaving;
-      expect(performance.now() - startedMs).toBeLessThan(100);
-      expect(onError).not.toHaveBeenCalled();
-      await registry.close();
-      registry = memoryRegistry();
+      tookMs.push(performance.now() - startedMs);
     }
+    // Of several, as the machine may be busy with something else.
+    expect(Math.min(...tookMs)).toBeLessThan(100);
+    expect(onError).not.toHaveBeenCalled();
   });
 
   it("ends the request at the instance when the caller leaves in the middle of an upload", async () => {
@@ -578,10 +583,10 @@ describe("gateway, streams", () => {
           this.push(produced > total ? null : chunk);
         },
       });
-    let release = (): void => undefined;
+    const { promise: arrived, resolve: arrive } = Promise.withResolvers<() => void>();
     await upstream((request, response) => {
       if (request.method === "GET") produce().pipe(response);
-      else release = () => request.resume().once("end", () => response.end("taken"));
+      else arrive(() => void request.resume().once("end", () => response.end("taken")));
     });
     const port = await front();
 
@@ -597,7 +602,7 @@ describe("gateway, streams", () => {
     const answer = call(port, "/api/", { method: "POST" }, produce());
     await delay(300);
     expect(produced).toBeLessThan(total / 2);
-    release();
+    (await arrived)();
     expect((await answer).text).toBe("taken");
   });
 });

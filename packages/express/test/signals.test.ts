@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 
 /** Starts a process that is announced, and waits until it is. */
 async function start(
@@ -17,18 +17,19 @@ async function start(
   return { child, url: `http://127.0.0.1:${port}`, exit: once(child, "exit") };
 }
 
-describe("an announced process", () => {
+describe("an announced process", { timeout: 30_000 }, () => {
   it("ends by itself after SIGTERM, in good order and with exit code 0", async () => {
-    const { child, url, exit } = await start(300);
+    const { child, url, exit } = await start(3_000);
     expect(await (await fetch(`${url}/self`)).text()).toBe('{"status":"ok"}');
     const startedMs = performance.now();
     child.kill("SIGTERM");
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const answer = await fetch(`${url}/health`);
-    expect([answer.status, answer.headers.get("connection")]).toEqual([503, "close"]);
+    await vi.waitFor(async () => {
+      const answer = await fetch(`${url}/health`);
+      expect([answer.status, answer.headers.get("connection")]).toEqual([503, "close"]);
+    }, 3_000);
     expect(await exit).toEqual([0, null]);
-    expect(performance.now() - startedMs).toBeGreaterThan(290);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeGreaterThan(2_990);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
   });
 
   it("ends at once after a second signal, requests under way or not", async () => {
@@ -39,7 +40,7 @@ describe("an announced process", () => {
     const startedMs = performance.now();
     child.kill("SIGINT");
     expect(await exit).toEqual([0, null]);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     await expect(hanging.text()).rejects.toThrow();
   });
 });

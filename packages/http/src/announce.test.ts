@@ -286,6 +286,18 @@ describe("announce, on signals", () => {
     expect((await failed)[0]).toMatchObject({ code: "ECONNRESET" });
   });
 
+  it("does not wait for what is closed last, either, after the second one", async () => {
+    const close = vi.fn(() => new Promise<void>(() => undefined));
+    const closeAfter = [{ close }, { close }];
+    const own = listening();
+    const announced = await announce(own, { registry: registry(), service: "lorem", drainMs: 0, closeAfter });
+    process.emit("SIGTERM", "SIGTERM");
+    await vi.waitFor(() => expect(close).toHaveBeenCalledOnce());
+    process.emit("SIGTERM", "SIGTERM");
+    await announced.close();
+    expect(close).toHaveBeenCalledTimes(2);
+  });
+
   it("listens to those it is told, or to none", async () => {
     const before = ["SIGTERM", "SIGINT", "SIGUSR2"].map((signal) => process.listenerCount(signal));
     await using none = await announce(listening(), { ...quiet, registry: registry() });

@@ -15,6 +15,7 @@ import {
   is,
   required,
   resolveEnv,
+  untilAborted,
 } from "@rollcall/core";
 import { advertisedHost } from "./advertised-host.ts";
 import { type Announcement, createAnnouncement } from "./announcement.ts";
@@ -38,7 +39,10 @@ export interface AnnounceOptions extends Omit<InstanceInit, "host" | "port">, Ab
   readonly graceMs?: number | undefined;
   /** Whether a failed first registration is fatal. Default false: the server serves, and registers when it can. */
   readonly required?: boolean | undefined;
-  /** Which signals begin the shutdown. Default SIGTERM and SIGINT; `false` for none. The second signal forces it. */
+  /**
+   * Which signals begin the shutdown. Default SIGTERM and SIGINT; `false` for none. The second signal forces it: nothing
+   * is waited for any more, connections are cut. A third one has its usual effect.
+   */
   readonly signals?: readonly ShutdownSignal[] | false | undefined;
   /** What is closed last, in this order: clients first, then their registry. Given here, it is no longer the caller's. */
   readonly closeAfter?: readonly { close(): Promise<void> }[] | undefined;
@@ -116,11 +120,8 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     await drain.stop({ graceMs, signal: hurried.signal });
     const errors: unknown[] = [];
     for (const resource of options.closeAfter ?? []) {
-      try {
-        await resource.close();
-      } catch (error) {
-        errors.push(error);
-      }
+      const closing = closeOne(resource).catch((error: unknown) => errors.push(error));
+      await untilAborted(closing, hurried.signal).catch(() => undefined);
     }
     ignoreSignals();
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, "closing failed");
@@ -165,6 +166,11 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     },
     ...life,
   };
+}
+
+/** A `close` that throws is one that rejects. */
+async function closeOne(resource: { close(): Promise<void> }): Promise<void> {
+  await resource.close();
 }
 
 /** Where a listening server is reached. Throws `InvalidOptionError` for a Unix socket without a given port. */

@@ -2,6 +2,7 @@ import { type IncomingMessage, type RequestListener, type Server, createServer, 
 import { type AddressInfo, type Socket, connect } from "node:net";
 import { once } from "node:events";
 import { Agent } from "node:http";
+import { manualClock } from "@rollcall/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { isDraining, serverDrain } from "./server-drain.ts";
 
@@ -78,34 +79,44 @@ describe("serverDrain", () => {
     expect(isDraining(server)).toBe(true);
   });
 
-  it("is quiet when nothing has come for a moment", async () => {
+  it("is quiet when nothing has come for 50 ms", async () => {
+    const clock = manualClock();
     const { server, port } = await listen((_, response) => response.end("served"));
-    const drain = serverDrain(server);
+    const drain = serverDrain(server, { env: clock.env });
     const agent = keepAliveAgent();
     let quiet = false;
     const waiting = drain.quiet().then(() => (quiet = true));
-    for (let n = 0; n < 8; n++) {
+    for (let n = 0; n < 5; n++) {
+      await clock.advance(49);
       await get(port, agent);
       expect(quiet).toBe(false);
-      await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    // Timers are armed anew some turns after the last one.
+    while (!quiet) await clock.advance(1).then(() => new Promise((resolve) => setImmediate(resolve)));
     await waiting;
+    expect(clock.now()).toBeGreaterThanOrEqual(5 * 49 + 50);
     expect((await get(port, agent)).body).toBe("served");
   });
 
-  it("does not wait for quiet for ever, nor after an abort", async () => {
+  it("does not wait for quiet longer than 500 ms, nor after an abort", async () => {
+    const clock = manualClock();
     const { server, port } = await listen((_, response) => response.end("served"));
-    const drain = serverDrain(server);
+    const drain = serverDrain(server, { env: clock.env });
     const agent = keepAliveAgent();
-    let waiting = true;
-    const startedMs = performance.now();
-    const quiet = drain.quiet().then(() => (waiting = false));
-    while (waiting) await get(port, agent);
-    await quiet;
-    expect(performance.now() - startedMs).toBeGreaterThan(450);
-    const abortedMs = performance.now();
+    let quiet = false;
+    const waiting = drain.quiet().then(() => (quiet = true));
+    while (!quiet && clock.now() < 2_000) {
+      await clock.advance(20);
+      await get(port, agent);
+    }
+    await waiting;
+    expect(clock.now()).toBeGreaterThanOrEqual(500);
+    expect(clock.now()).toBeLessThan(600);
     await drain.quiet({ signal: AbortSignal.abort() });
-    expect(performance.now() - abortedMs).toBeLessThan(40);
+    const controller = new AbortController();
+    const aborted = drain.quiet({ signal: controller.signal });
+    controller.abort();
+    await aborted;
   });
 
   it("reads what had been sent while the process was too busy to look", async () => {
