@@ -1,11 +1,12 @@
+import { SERVICE } from "@rollcall/lorem-server";
 import { tcpProxy } from "@rollcall/testing";
 import { startConsul } from "@rollcall/testing/servers";
 import { type ChildApp, startChild } from "./child-app.ts";
 import type { Stage, StageServer } from "./stage.ts";
 import { until } from "./until.ts";
 
-const SERVER = new URL("../../apps/lorem-server/dist/main.js", import.meta.url);
-const CLIENT = new URL("../../apps/lorem-client/dist/main.js", import.meta.url);
+const SERVER_MAIN = new URL("../../apps/lorem-server/dist/main.js", import.meta.url);
+const CLIENT_MAIN = new URL("../../apps/lorem-client/dist/main.js", import.meta.url);
 
 /** The lease of a registration in Consul, as `consulRegistry` has it by default. */
 const TTL_MS = 15_000;
@@ -40,9 +41,9 @@ export async function consulStage(url: URL | undefined): Promise<Stage> {
   };
 
   // The client first: it waits for servers as long as calls may.
-  const client = start(CLIENT, ["--port", "0"]);
+  const client = start(CLIENT_MAIN, ["--port", "0"]);
   const startServer = async (framework: StageServer["framework"], port = 0): Promise<StageServer> => {
-    const child = start(SERVER, ["--framework", framework, "--port", String(port), "--drain-ms", "500"]);
+    const child = start(SERVER_MAIN, ["--framework", framework, "--port", String(port), "--drain-ms", "500"]);
     try {
       const [, serverUrl = "", instanceId = ""] = await child.printed(/listening on (\S+) \(\w+, instance (\S+)\)/);
       await child.printed(/registered as/);
@@ -70,11 +71,12 @@ export async function consulStage(url: URL | undefined): Promise<Stage> {
       },
       loseRegistry: agent.lose,
       returnRegistry: agent.bringBack,
-      registryAnswers: () =>
-        fetch(new URL("/v1/status/leader", agent.url), { signal: AbortSignal.timeout(2_000) }).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
+      async registered() {
+        const path = `/v1/health/service/${SERVICE}?passing`;
+        const response = await fetch(new URL(path, agent.url), { signal: AbortSignal.timeout(2_000) });
+        const entries = (await response.json()) as readonly { readonly Service: { readonly ID: string } }[];
+        return entries.map(({ Service }) => Service.ID);
+      },
       async close() {
         await endAll([client, ...servers.values()]);
         await agent.close();

@@ -1,10 +1,10 @@
 import { memoryRegistry } from "@rollcall/core";
 import { startLoremClient } from "@rollcall/lorem-client";
-import { type LoremServer, startLoremServer } from "@rollcall/lorem-server";
+import { type LoremServer, SERVICE, startLoremServer } from "@rollcall/lorem-server";
 import type { Stage, StageServer } from "./stage.ts";
 
 /** A server whose process was killed is forgotten after this time. */
-const TTL_MS = 1_500;
+const TTL_MS = 2_000;
 
 /**
  * Everything in this process, over the embedded registry. Servers and client still talk over sockets, each of them
@@ -43,14 +43,15 @@ export async function memoryStage(): Promise<Stage> {
     },
     loseRegistry: async () => registry.stop(),
     returnRegistry: async () => registry.start(),
-    async registryAnswers() {
+    async registered() {
+      // What is in it can always be looked at, but only a registry that answers accepts something.
       const probe = registry.registrar({ service: "probe", host: "127.0.0.1", port: 1 });
-      const answered = await probe.register().then(
-        () => true,
-        () => false,
-      );
-      await probe.close();
-      return answered;
+      try {
+        await probe.register();
+        return registry.instances(SERVICE).map(({ id }) => id);
+      } finally {
+        await probe.close();
+      }
     },
     async close() {
       await client.close();

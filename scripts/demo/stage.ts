@@ -25,8 +25,8 @@ export interface Stage {
   loseRegistry(): Promise<void>;
   /** Makes it reachable again. */
   returnRegistry(): Promise<void>;
-  /** Whether the registry answers: a look of our own, past client and servers. */
-  registryAnswers(): Promise<boolean>;
+  /** The ids that the registry lists: a look of our own, past client and servers. Rejects if it does not answer. */
+  registered(): Promise<readonly string[]>;
   /** Ends everything that was started. */
   close(): Promise<void>;
 }

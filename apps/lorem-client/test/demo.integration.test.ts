@@ -18,7 +18,7 @@ function start(...args: readonly string[]): ChildApp {
 
 const texts = ({ lines }: ChildApp): readonly string[] => lines.map(({ text }) => text);
 
-describe("the demo", () => {
+describe("the demo", { timeout: 120_000 }, () => {
   it("tells its story on the embedded registry, and exits with 0 when every line held", async () => {
     const child = start();
     expect(await child.ended).toEqual({ code: 0, signal: null });
@@ -82,7 +82,7 @@ async function linesOn(sabotage: (stage: Stage) => Partial<Stage> | Promise<Part
 
 const failed = (lines: readonly Line[]): readonly Line[] => lines.filter(({ ok }) => !ok);
 
-describe("the demo's story", () => {
+describe("the demo's story", { timeout: 120_000 }, () => {
   it("does not hold when the registry was not gone", async () => {
     const lines = await linesOn(() => ({ loseRegistry: async () => undefined }));
     expect(failed(lines)).toEqual([expect.objectContaining({ title: "registry gone", seen: "but it still answers" })]);

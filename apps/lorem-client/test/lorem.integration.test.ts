@@ -90,7 +90,7 @@ async function passingIn(consul: TestServer): Promise<readonly string[]> {
   return entries.map(({ Service }) => Service.ID).toSorted();
 }
 
-describe.skipIf(serverSkipped("consul"))("two lorem servers behind a real Consul", () => {
+describe.skipIf(serverSkipped("consul"))("two lorem servers behind a real Consul", { timeout: 120_000 }, () => {
   it("share 1,000 calls, 500 each", async () => {
     const { clientUrl, nest, express } = await worldOfTwo();
     const { calls, failures, answeredBy } = await callTimes(clientUrl, 1_000, 16);
