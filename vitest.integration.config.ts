@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-const conditions = ["@rollcall/source", "node", "import", "module", "default"];
+// Not "import": vitest hands these to Node, where it would turn a required package into an ES module.
+const conditions = ["@rollcall/source", "node", "module"];
 
 /** Integration tests: against real servers, which they start, kill, freeze and wipe themselves. */
 export default defineConfig({

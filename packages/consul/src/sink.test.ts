@@ -87,6 +87,7 @@ describe("registering with a consul sink", () => {
     await register(fake, { ...lorem, weight: 3, zone: "a", tags: ["t"], metadata: { k: "v" } });
     expect(lines(fake.requests)).toEqual([
       "PUT /v1/agent/service/register true",
+      expect.stringMatching(/^PUT \/v1\/agent\/check\/pass\/service%3Alorem-10.0.0.1-80%3A[0-9a-f-]{36}%3A1$/),
       'GET /v1/health/service/lorem Service.ID == "lorem-10.0.0.1-80"',
     ]);
     expect(fake.requests[0]?.query.has("replace-existing-checks")).toBe(true);
@@ -115,10 +116,10 @@ describe("registering with a consul sink", () => {
     await using fake = await fakeConsul(agent.reply);
     let registered = false;
     const registering = register(fake).then(() => (registered = true));
-    await fake.request(3);
+    await fake.request(4);
     agent.visible = true;
     agent.status = "critical";
-    await fake.request(5);
+    await fake.request(6);
     expect(registered).toBe(false);
     agent.status = "passing";
     await registering;
@@ -167,7 +168,7 @@ describe("registering with a consul sink", () => {
       request.path.startsWith("/v1/health/") ? look(request, response) : agent.reply(request, response),
     );
     await register(fake);
-    expect(fake.requests.length).toBe(2);
+    expect(fake.requests.length).toBe(3);
   });
 
   it.each([400, 403, 500])("rejects at once with Consul's own words on an answer %i", async (status) => {
@@ -193,7 +194,7 @@ describe("registering with a consul sink", () => {
     const agent = new Agent();
     await using fake = await fakeConsul(agent.reply);
     await register(fake, { ...lorem, id });
-    expect(fake.requests[1]?.query.get("filter")).toBe(filter ?? null);
+    expect(fake.requests.at(-1)?.query.get("filter")).toBe(filter ?? null);
   });
 });
 
@@ -234,17 +235,19 @@ describe("aborting a registration", () => {
     const sink = sinkOf(fake);
     const controller = new AbortController();
     const failed = failure(sink.register(createInstance(lorem), controller.signal));
-    await fake.request(2);
+    await fake.request(3);
     controller.abort();
     await failed;
     hangs = false;
     await sink.register(createInstance(lorem), never);
     expect(fake.requests.map(({ path }) => path.split("/").slice(2, 5).join("/"))).toEqual([
       "agent/service/register",
+      "agent/check/pass",
       "health/service/lorem", // aborted here
       "agent/checks",
       "agent/service/deregister",
       "agent/service/register",
+      "agent/check/pass",
       "health/service/lorem",
     ]);
     expect(agent.services.size).toBe(1);

@@ -134,6 +134,9 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       let checkId: string;
       try {
         checkId = await write(instance, Math.min(timeoutMs, REGISTER_MS), signal);
+        // The agent writes the state of a TTL check to its disk only when it is told; a restart before the first
+        // heartbeat would find it critical.
+        if (isTtl) await renew(instance, checkId, signal);
         await appear(instance, deadlineMs, signal);
       } catch (error) {
         // A failed try is not undone: it will be repeated, and a repair must not take away what clients still see.

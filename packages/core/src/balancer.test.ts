@@ -73,6 +73,14 @@ describe("pick", () => {
     expect(pick.endpoint.stats.inFlight).toBe(0);
   });
 
+  it("may be taken apart: done knows its pick", () => {
+    const { balancer } = start(lorems(1));
+    const { endpoint, done } = balancer.pick();
+    done(SUCCESS);
+    done(SUCCESS);
+    expect(endpoint.stats).toMatchObject({ inFlight: 0, successes: 1 });
+  });
+
   it("is cancelled when it is disposed without done", () => {
     const { balancer, endpointer } = start(lorems(1));
     {

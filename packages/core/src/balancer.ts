@@ -124,15 +124,20 @@ class Lease<C> implements PickResult<C> {
     this.#observe = observe;
   }
 
-  done(outcome: Outcome): void {
+  /** Bound, so that it may be taken out of the lease: `const { endpoint, done } = balancer.pick()`. */
+  get done(): (outcome: Outcome) => void {
+    return (outcome) => this.#end(outcome);
+  }
+
+  [Symbol.dispose](): void {
+    this.#end(CANCELLED);
+  }
+
+  #end(outcome: Outcome): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#observe?.(outcome);
     release(this.endpoint, outcome);
-  }
-
-  [Symbol.dispose](): void {
-    this.done(CANCELLED);
   }
 }
 
