@@ -714,6 +714,19 @@ describe("close", () => {
     expect(instancer.snapshot).toBe(before);
   });
 
+  it("is no failure of the source: nothing is reported, neither then nor when the last listener leaves", async () => {
+    const [messages, stop] = hear(channels.sourceFailed);
+    const { clock, instancer, listen, leave } = await live();
+    leave();
+    await clock.advance(1_000);
+    listen();
+    await clock.advance(0);
+    await instancer.close();
+    await clock.advance(1_000);
+    stop();
+    expect(messages).toEqual([]);
+  });
+
   it("is idempotent, and all calls share one promise", async () => {
     const { instancer } = await live();
     const closing = instancer.close();

@@ -151,6 +151,19 @@ describe("memoryRegistry", () => {
     expect(ids()).toEqual([]);
   });
 
+  it("shows no gap when an id is taken over: the older record's end is not the newer one's", async () => {
+    const { clock, registry, register, watch } = setup();
+    const older = await register("a");
+    const { seen } = watch();
+    await clock.advance(0);
+    registry.freeze("a");
+    await clock.advance(10_000);
+    await register("a", { weight: 5 });
+    await clock.advance(60_000);
+    expect(seen).toEqual(["live a", "live a"]);
+    expect(older.registered).toBe(true);
+  });
+
   it("tells the same id of two services apart", async () => {
     const { registry, register, ids } = setup();
     const lorem = await register("a");

@@ -153,6 +153,15 @@ describe("register", () => {
     expect(sink.operations).toEqual(["register"]);
   });
 
+  it("resolves at once if it is registered already, whatever is under way", async () => {
+    const { clock, sink, registrar } = await registered({ renewEveryMs: 60_000 });
+    sink.hang("renew");
+    await clock.advance(60_100);
+    const again = watch(registrar.register());
+    await clock.advance(0);
+    expect(again.state).toBe("resolved");
+  });
+
   it("writes once for concurrent calls", async () => {
     const { sink, registrar } = setup();
     await Promise.all([registrar.register(), registrar.register(), registrar.register()]);
@@ -292,6 +301,28 @@ describe("aborting register", () => {
     await clock.advance(60_000);
     expect([sink.operations, sink.registered.size, registrar.registered]).toEqual([["register"], 0, false]);
     expect([clock.pending, getEventListeners(controller.signal, "abort").length]).toEqual([0, 0]);
+  });
+
+  it("before it begins rejects also if it is registered already, and changes nothing", async () => {
+    const { clock, registrar } = await registered();
+    await expect(registrar.register({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await clock.advance(60_000);
+    expect(registrar.registered).toBe(true);
+  });
+
+  it("is no failure of the registry: nothing is reported", async () => {
+    const [failures, stop] = hear(channels.registrarFailed);
+    const { clock, sink, registrar } = setup();
+    sink.hang("register");
+    const controller = new AbortController();
+    const calls = [watch(registrar.register({ signal: controller.signal })), watch(registrar.register())];
+    await clock.advance(100);
+    controller.abort(reason);
+    sink.accept();
+    await clock.advance(100);
+    stop();
+    expect(calls.map((call) => call.state)).toEqual(["rejected", "resolved"]);
+    expect(failures).toEqual([]);
   });
 
   it("takes back what the sink accepts too late", async () => {
@@ -598,6 +629,13 @@ describe("deregister", () => {
   });
 
   it("cuts a write short that hangs, after half a second", async () => {
+    const messages: unknown[] = [];
+    const stops = [channels.registrarFailed, channels.deregistered].map((channel) =>
+      channel.subscribe((message) => messages.push(message)),
+    );
+    const stop = (): void => {
+      for (const each of stops) each();
+    };
     const { clock, sink, registrar } = setup();
     sink.hang("register");
     const registering = watch(registrar.register());
@@ -609,7 +647,10 @@ describe("deregister", () => {
     expect([registering.state, deregistering.state]).toEqual(["rejected", "resolved"]);
     expect(isDiscoveryError(registering.error, "CLOSED")).toBe(true);
     await clock.advance(60_000);
+    stop();
     expect([sink.operations, clock.pending]).toEqual([["register"], 0]);
+    // It was our own doing, and nothing had to be removed.
+    expect(messages).toEqual([]);
   });
 
   it("lets a renewal that is under way end first; it does not go on afterwards", async () => {

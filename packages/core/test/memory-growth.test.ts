@@ -105,6 +105,18 @@ describe("memory does not grow", () => {
     expect(await growth(5_000, round)).toBeLessThan(NOTHING);
   });
 
+  it("with listeners that come and go at one instancer of a quiet registry", async () => {
+    const clock = manualClock();
+    await using registry = memoryRegistry({ env: clock.env });
+    const instancer = registry.instancer("lorem");
+    const round = async (): Promise<void> => {
+      const leave = instancer.subscribe(ignore);
+      await Promise.resolve();
+      leave();
+    };
+    expect(await growth(5_000, round)).toBeLessThan(NOTHING);
+  });
+
   it("with instancers and registrars that come and go in one registry", async () => {
     const clock = manualClock();
     await using registry = memoryRegistry({ env: clock.env });
