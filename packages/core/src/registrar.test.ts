@@ -661,7 +661,7 @@ describe("deregister", () => {
     await clock.advance(100);
     sink.accept();
     await clock.advance(0);
-    expect(deregistering.state).toBe("resolved");
+    expect([deregistering.state, clock.pending]).toEqual(["resolved", 0]);
     await clock.advance(60_000);
     expect(sink.operations).toEqual(["register", "renew", "remove"]);
     expect(clock.pending).toBe(0);
