@@ -10,11 +10,15 @@ const folderOf = new Map(folders.map((folder) => [json(`${folder}/package.json`)
 const problems = [];
 
 const same = (where, actual, expected) => {
-  const [a, b] = [actual, expected].map((list) => [...list].toSorted().join(" "));
+  const [a, b] = [actual, expected].map((list) => list.toSorted().join(" "));
   if (a !== b) problems.push(`${where}\n  has      ${a}\n  expected ${b}`);
 };
 
-same("tsconfig.json", json("tsconfig.json").references.map(({ path }) => path), folders);
+same(
+  "tsconfig.json",
+  json("tsconfig.json").references.map(({ path }) => path),
+  folders,
+);
 for (const folder of folders) {
   const { dependencies = {}, peerDependencies = {} } = json(`${folder}/package.json`);
   const wanted = Object.keys({ ...dependencies, ...peerDependencies }).flatMap((name) => folderOf.get(name) ?? []);
