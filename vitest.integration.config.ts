@@ -9,6 +9,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.integration.test.ts"],
+    // Tests read what their child processes print; nx would have it coloured.
+    env: { FORCE_COLOR: "0" },
     passWithNoTests: true,
     reporters: ["default", "json"],
     outputFile: { json: ".cache/test-results/integration.json" },

@@ -10,6 +10,8 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["test/**/*.integration.test.ts"],
+    // Tests read what their child processes print; nx would have it coloured.
+    env: { FORCE_COLOR: "0" },
     passWithNoTests: true,
     // Many tests send real bytes over loopback; a busy machine takes its time.
     testTimeout: 30_000,
