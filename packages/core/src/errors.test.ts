@@ -46,6 +46,26 @@ describe("the errors", () => {
     expect(error.message).toBe('invalid option retry.timeoutMs: expected a number, got "soon"');
   });
 
+  it.each<[unknown, string]>([
+    ["soon", '"soon"'],
+    ["x".repeat(60), `"${"x".repeat(60)}"`],
+    ["x".repeat(61), `"${"x".repeat(60)}…"`],
+    [() => 1, "a function"],
+    [[1], "an array"],
+    [{}, "an object"],
+    [Object.create(null), "an object"],
+    [null, "null"],
+    [undefined, "undefined"],
+    [Number.NaN, "NaN"],
+    [-1, "-1"],
+    [1n, "1"],
+    [Symbol("s"), "Symbol(s)"],
+  ])("InvalidOptionError describes what was given: case %#", (got, described) => {
+    expect(new InvalidOptionError("port", "a port", got).message).toBe(
+      `invalid option port: expected a port, got ${described}`,
+    );
+  });
+
   it("RetryError is an AggregateError: every attempt's error in order, the last one as its cause", () => {
     const errors = [new Error("first"), "second", cause];
     const error = new RetryError(errors, "deadline");
