@@ -38,7 +38,7 @@ export interface ClientOptions<C> extends EndpointerOptions<C> {
 /** The options of a client that is made for one kind of connection, for whoever takes them along with its own. */
 export const CLIENT_CHECKS = {
   ...ENDPOINTER_CHECKS,
-  instancer: required(is.object),
+  instancer: required(is.instancer),
   policy: is.policy,
   retry: (value: unknown, path: string): void => {
     if (value !== false) checkOptions(path, value, RETRY_CHECKS);

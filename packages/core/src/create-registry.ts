@@ -144,13 +144,16 @@ const PARTS_CHECKS = {
   env: is.env,
 };
 
+/** The parts of a {@link ServiceQuery}, for whoever takes them along with options of its own. */
+export const QUERY_CHECKS = {
+  service: required(is.nonEmptyString),
+  tags: is.strings,
+  passingOnly: is.boolean,
+};
+
 function normalize(given: ServiceQuery | string): NormalizedQuery {
   const query: ServiceQuery = typeof given === "string" ? { service: given } : given;
-  checkOptions("", query, {
-    service: required(is.nonEmptyString),
-    tags: is.strings,
-    passingOnly: is.boolean,
-  });
+  checkOptions("", query, QUERY_CHECKS);
   return {
     service: query.service,
     tags: [...new Set(query.tags)].toSorted(),

@@ -62,7 +62,7 @@ export function createEndpointer<C>(
   factory: Factory<C>,
   options: EndpointerOptions<C> = {},
 ): Endpointer<C> {
-  checkOptions("", { instancer, factory }, { instancer: required(is.object), factory: required(is.function) });
+  checkOptions("", { instancer, factory }, { instancer: required(is.instancer), factory: required(is.function) });
   checkOptions("", options, ENDPOINTER_CHECKS);
   return new InstancerEndpointer(instancer, factory, options);
 }

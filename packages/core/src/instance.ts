@@ -93,20 +93,10 @@ function sameRecord(a: Readonly<Record<string, string>>, b: Readonly<Record<stri
   return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
 }
 
-/** A host as it stands in an authority: no scheme, path, user or white space; brackets only around a whole address. */
-const HOST = /^(?:[^\s/\\@?#[\]]+|\[[0-9a-fA-F:.%\w]+\])$/;
-
-const INSTANCE_CHECKS = {
+/** The facts of an instance, for whoever takes them along with options of its own. */
+export const INSTANCE_CHECKS = {
   service: required(is.nonEmptyString),
-  host: required((value, path) => {
-    if (typeof value !== "string" || !HOST.test(value)) {
-      throw new InvalidOptionError(path, "a host name or an IP address", value);
-    }
-    // "name:80" is a host with its port; only IPv6 addresses have colons, and they have at least two.
-    if (!value.startsWith("[") && value.split(":").length === 2) {
-      throw new InvalidOptionError(path, "a host without a port", value);
-    }
-  }),
+  host: required(is.host),
   port: required(is.port),
   id: is.nonEmptyString,
   weight: (value: unknown, path: string) => {

@@ -14,6 +14,7 @@ function problem(check: Check, value: unknown): InvalidOptionError | undefined {
 }
 
 const fn = (): void => undefined;
+const registry = { instancer: fn, registrar: fn, close: fn };
 const policy = { name: "p", create: fn };
 const budget = { deposit: fn, withdraw: fn };
 
@@ -37,6 +38,10 @@ describe("is", () => {
     ["number from 1", is.number(1), [1, 1.5, Infinity], [0.9, NaN, -1, "1", null]],
     ["number from 1 to 2", is.number(1, 2), [1, 2], [0, 2.1, Infinity, NaN]],
     ["oneOf", is.oneOf("a", 1, false), ["a", 1, false], ["b", "1", true, undefined]],
+    ["host", is.host, ["a", "10.0.0.1", "::1", "[::1]"], ["", "a:80", "[::1]:80", "http://a", "a/b", "me@a", "a b", 1]],
+    ["registry", is.registry, [registry], [{}, { ...registry, close: 1 }, [], fn, "memory", null]],
+    ["instancer", is.instancer, [{ subscribe: fn }], [{}, registry, fn, null]],
+    ["balancer", is.balancer, [{ pick: fn }], [{}, policy, fn, null]],
     ["policy", is.policy, [policy], [{}, fn, "roundRobin", null]],
     ["budget", is.budget, [budget, false], [{ deposit: fn }, true, 0, null]],
     ["env", is.env, [{}, { now: fn }, { now: fn, random: fn, after: fn }], [{ now: 1 }, { after: "x" }, [], null, fn]],
@@ -63,6 +68,7 @@ describe("is", () => {
       message: "invalid option x: expected an integer from 1 to 65535, got 0",
     });
     expect(problem(is.oneOf("a", "b"), "c")?.message).toBe('invalid option x: expected a | b, got "c"');
+    expect(problem(is.registry, { ...registry, registrar: 1 })?.path).toBe("x.registrar");
     expect(problem(is.number(1), 0)?.expected).toBe("a number >= 1");
     expect(problem(is.number(1, 5), 0)?.expected).toBe("a number from 1 to 5");
   });

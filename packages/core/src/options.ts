@@ -12,6 +12,9 @@ function check(expected: string, test: (value: unknown) => boolean): Check {
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** No scheme, path, user or white space; brackets only around a whole address. */
+const HOST = /^(?:[^\s/\\@?#[\]]+|\[[0-9a-fA-F:.%\w]+\])$/;
+
 /** The vocabulary of {@link checkOptions}. Every option may also be `undefined`; wrap in `required` what may not. */
 export const is = {
   string: check("a string", (value) => typeof value === "string"),
@@ -29,6 +32,16 @@ export const is = {
   durationMs: check("a number of milliseconds >= 0", (value) => typeof value === "number" && value >= 0),
   port: check("an integer from 1 to 65535", (value) => Number.isInteger(value) && between(value, 1, 65_535)),
   url: check("an absolute http:// or https:// URL", isHttpUrl),
+  /** A host name or an IP address as it stands in an authority: without scheme, port, path and user. */
+  host: (value: unknown, path: string): void => {
+    if (typeof value !== "string" || !HOST.test(value)) {
+      throw new InvalidOptionError(path, "a host name or an IP address", value);
+    }
+    // "name:80" is a host with its port; only IPv6 addresses have colons, and they have at least two.
+    if (!value.startsWith("[") && value.split(":").length === 2) {
+      throw new InvalidOptionError(path, "a host without a port", value);
+    }
+  },
   number: (min: number, max = Infinity): Check =>
     check(max === Infinity ? `a number >= ${min}` : `a number from ${min} to ${max}`, (value) =>
       between(value, min, max),
@@ -39,6 +52,17 @@ export const is = {
   source: check("a source, with a watch method", (value) => hasMethods(value, ["watch"])),
   /** The write half of a registry, as in {@link Sink}. */
   sink: check("a sink, with a register method", (value) => hasMethods(value, ["register"])),
+  /** A registry as in {@link Registry}; the path names the method that is missing. */
+  registry: (value: unknown, path: string): void => {
+    if (!isObject(value)) throw new InvalidOptionError(path, "a registry, such as memoryRegistry()", value);
+    for (const method of ["instancer", "registrar", "close"]) {
+      is.function(Reflect.get(value, method), `${path}.${method}`);
+    }
+  },
+  /** Who finds a service, as in {@link Instancer}. */
+  instancer: check('an instancer, such as registry.instancer("lorem")', (value) => hasMethods(value, ["subscribe"])),
+  /** Who chooses endpoints, as in {@link Balancer}. */
+  balancer: check("a balancer, with a pick method", (value) => hasMethods(value, ["pick"])),
   /** A policy as in {@link Policy}. */
   policy: check("a policy, such as roundRobin()", (value) => hasMethods(value, ["create"])),
   /** A retry budget as in {@link RetryBudget}, or none. */

@@ -83,7 +83,7 @@ export const RETRY_CHECKS = {
  * Nothing to close.
  */
 export function retry<C>(balancer: Balancer<C>, options: RetryOptions = {}): Call<C> {
-  checkOptions("", { balancer }, { balancer: required(is.object) });
+  checkOptions("", { balancer }, { balancer: required(is.balancer) });
   checkOptions("", options, RETRY_CHECKS);
   const rules = new RetryRules(options);
   return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
-  type Check,
   type Closable,
   ClosedError,
   InvalidOptionError,
@@ -61,7 +60,7 @@ export interface DiscoveryMiddleware<Name extends string = string> extends Disco
  * @throws InvalidOptionError
  */
 export function discovery<Name extends string>(options: DiscoveryOptions<Name>): DiscoveryMiddleware<Name> {
-  checkOptions("", options, { registry: required(isRegistry), clients: required(is.object) });
+  checkOptions("", options, { registry: required(is.registry), clients: required(is.object) });
   const { registry, clients } = options;
   const declared = new Map<string, ServiceClientOptions>();
   for (const [name, given] of Object.entries<ClientOptions>(clients)) {
@@ -100,8 +99,3 @@ export function discovery<Name extends string>(options: DiscoveryOptions<Name>):
   });
   return Object.assign(middleware, { client, ...life });
 }
-
-const isRegistry: Check = (value, path) => {
-  is.object(value, path);
-  is.function(Reflect.get(Object(value), "instancer"), `${path}.instancer`);
-};

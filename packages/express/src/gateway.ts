@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import {
-  type Check,
   type Closable,
   type Env,
   InvalidOptionError,
@@ -81,10 +80,10 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   checkOptions("", { prefix, timeoutMs, idempotent, trustForwarded, onError }, CHECKS);
   const env = resolveEnv(forClient.env);
   const uploadMs = timeoutMs ?? (forClient.retry === false ? undefined : forClient.retry?.timeoutMs) ?? 10_000;
-  const own = given === undefined ? clientOf(registry, { ...forClient, service }) : undefined;
-  if (given !== undefined) refuseBesideClient({ registry, ...forClient });
-  const client = given ?? own;
-  if (client === undefined) throw new InvalidOptionError("registry", "a registry, or a client", registry);
+  const { client, close } =
+    given === undefined
+      ? ownClient(registry, { ...forClient, service })
+      : borrowedClient(given, { registry, ...forClient });
 
   // Whoever is told of errors must not make more of them.
   const report = (error: unknown, request: IncomingMessage): void => {
@@ -144,26 +143,30 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   };
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => void forward(request, response);
-  return Object.assign(
-    handle,
-    closable(async () => own?.close()),
-  );
+  return Object.assign(handle, closable(close));
 }
 
 /** Not an error of anybody's: there is nobody left to tell. */
 const CALLER_LEFT = new Error("the caller left");
 
-function clientOf(registry: Registry | undefined, options: ServiceClientOptions): HttpClient {
-  checkOptions("", { registry }, { registry: isRegistry });
-  if (registry === undefined) throw new InvalidOptionError("registry", "a registry, or a client", registry);
-  return serviceClient(registry, options);
+/** What requests go through, and how it ends with the gateway. */
+interface GatewayClient {
+  readonly client: Pick<HttpClient, "request">;
+  close(): Promise<void>;
 }
 
-/** A client is made already: options for making one would be silently useless. */
-function refuseBesideClient(options: Readonly<Record<string, unknown>>): void {
+function ownClient(registry: Registry | undefined, options: ServiceClientOptions): GatewayClient {
+  if (registry === undefined) throw new InvalidOptionError("registry", "a registry, or a client", registry);
+  const client = serviceClient(registry, options);
+  return { client, close: client.close };
+}
+
+/** A client that is made already: options for making one would be silently useless. */
+function borrowedClient(client: GatewayClient["client"], options: Readonly<Record<string, unknown>>): GatewayClient {
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined) throw new InvalidOptionError(key, "nothing, beside a client that is made already", value);
   }
+  return { client, close: async () => undefined };
 }
 
 /** Whether there is a body, as RFC 9112 §6.3 has it for requests. */
@@ -229,11 +232,6 @@ function cut(response: ServerResponse): void {
   if (socket === null || (socket as Partial<TLSSocket>).encrypted === true) response.destroy();
   else socket.resetAndDestroy();
 }
-
-const isRegistry: Check = (value, path) => {
-  is.object(value, path);
-  is.function(Reflect.get(Object(value), "instancer"), `${path}.instancer`);
-};
 
 const CHECKS = {
   prefix: (value: unknown, path: string) => {

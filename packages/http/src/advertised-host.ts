@@ -1,5 +1,5 @@
 import { networkInterfaces } from "node:os";
-import { InvalidOptionError, createInstance } from "@rollcall/core";
+import { is } from "@rollcall/core";
 
 /** The environment variable that says under which host a server is reached, when no option does. */
 export const ADVERTISE_HOST = "ADVERTISE_HOST";
@@ -60,12 +60,8 @@ function isLinkLocal(host: string): boolean {
   return host.startsWith("169.254.") || /^fe[89ab]/i.test(host);
 }
 
-/** Core knows what a host is; here only the name of the option is put right. */
+/** A host that was said, without the brackets that IPv6 addresses may have. */
 function checked(path: string, host: string): string {
-  try {
-    return createInstance({ service: "server", host, port: 1 }).host;
-  } catch (error) {
-    if (!(error instanceof InvalidOptionError)) throw error;
-    throw new InvalidOptionError(path, error.expected, host, error);
-  }
+  is.host(host, path);
+  return host.replace(/^\[(.*)\]$/, "$1");
 }

@@ -1,6 +1,5 @@
 import {
   type Abortable,
-  type Check,
   type Closable,
   type Env,
   type Instance,
@@ -8,10 +7,10 @@ import {
   type Registrar,
   type Registry,
   ClosedError,
+  INSTANCE_CHECKS,
   InvalidOptionError,
   checkOptions,
   closable,
-  createInstance,
   is,
   required,
   resolveEnv,
@@ -62,8 +61,9 @@ export interface Announced extends Closable {
   readonly draining: boolean;
   /**
    * The whole shutdown, in the order that loses no call: not ready any more (health checks 503, answers say
-   * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice, and until nothing more comes → no more connections → requests
-   * under way finish, at most `graceMs` → `closeAfter` is closed. Rejects only if something in `closeAfter` does.
+   * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice, and until nothing more comes → no
+   * more connections → requests under way finish, at most `graceMs` → `closeAfter` is closed. Rejects only if something
+   * in `closeAfter` does.
    */
   close(): Promise<void>;
 }
@@ -102,8 +102,8 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
   const { registry, service, host, port, id, weight, zone, tags, metadata } = options;
   const { drainMs = DEFAULT_DRAIN_MS, graceMs = DEFAULT_GRACE_MS, onError = warn } = options;
   const said = { service, id, weight, zone, tags, metadata };
-  // What is wrong with these is known before the server listens.
-  createInstance({ ...said, host: advertisedHost({ host }), port: port ?? 1 });
+  // A variable that names no host is known before the server listens, too.
+  advertisedHost({ host });
   const env = resolveEnv(options.env);
   const drain = serverDrain(server, { env });
   const hurried = new AbortController();
@@ -223,25 +223,11 @@ function warn(error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)));
 }
 
-const isRegistry: Check = (value, path) => {
-  is.object(value, path);
-  for (const method of ["instancer", "registrar", "close"])
-    is.function(Reflect.get(Object(value), method), `${path}.${method}`);
-};
-
-/** What describes an instance is checked by core; here it only has to be known. */
-const any: Check = () => undefined;
-
 const CHECKS = {
-  registry: required(isRegistry),
-  service: required(any),
-  host: any,
+  ...INSTANCE_CHECKS,
+  registry: required(is.registry),
+  host: is.host,
   port: is.port,
-  id: any,
-  weight: any,
-  zone: any,
-  tags: any,
-  metadata: any,
   drainMs: is.durationMs,
   graceMs: is.durationMs,
   required: is.boolean,

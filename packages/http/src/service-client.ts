@@ -1,5 +1,6 @@
 import {
   InvalidOptionError,
+  QUERY_CHECKS,
   type Registry,
   type ServiceQuery,
   checkOptions,
@@ -22,6 +23,7 @@ export interface ServiceClientOptions extends ServiceQuery, Omit<HttpClientOptio
  */
 export function serviceClient(registry: Registry, options: ServiceClientOptions | string): HttpClient {
   const { service, tags, passingOnly, ...http } = typeof options === "string" ? { service: options } : options;
+  checkOptions("", { registry }, { registry: required(is.registry) });
   checkServiceClient("", { service, tags, passingOnly, ...http });
   const instancer = registry.instancer({ service, tags, passingOnly });
   const client = httpClient({ ...http, instancer });
@@ -57,5 +59,3 @@ export function checkServiceClient(path: string, options: ServiceClientOptions):
     throw new InvalidOptionError(at(error.path), error.expected, error.got, error);
   }
 }
-
-const QUERY_CHECKS = { service: required(is.nonEmptyString), tags: is.strings, passingOnly: is.boolean };

@@ -1,11 +1,11 @@
 import { ConfigurableModuleBuilder } from "@nestjs/common";
 import {
   type Check,
-  InvalidOptionError,
+  INSTANCE_CHECKS,
   type InstanceInit,
+  InvalidOptionError,
   type Registry,
   checkOptions,
-  createInstance,
   is,
   required,
 } from "@rollcall/core";
@@ -66,11 +66,7 @@ export function checkModuleOptions(options: DiscoveryModuleOptions): void {
 }
 
 const isRegistry: Check = (value, path) => {
-  if (typeof value === "function") return;
-  is.object(value, path);
-  for (const method of ["instancer", "registrar", "close"]) {
-    is.function(Reflect.get(Object(value), method), `${path}.${method}`);
-  }
+  if (typeof value !== "function") is.registry(value, path);
 };
 
 const isPath: Check = (value, path) => {
@@ -78,30 +74,15 @@ const isPath: Check = (value, path) => {
   if (!String(value).startsWith("/")) throw new InvalidOptionError(path, "a path that starts with a slash", value);
 };
 
-/** Core checks what describes an instance; here it only has to be known. */
-const known: Check = () => undefined;
 const REGISTER_CHECKS = {
-  service: required(is.nonEmptyString),
-  host: known,
+  ...INSTANCE_CHECKS,
+  host: is.host,
   port: is.port,
-  id: known,
-  weight: known,
-  zone: known,
-  tags: known,
-  metadata: known,
   health: is.shape({ path: required(isPath) }),
 };
 
 const isRegister: Check = (value, path) => {
-  if (value === false) return;
-  checkOptions(path, value, REGISTER_CHECKS);
-  const { health: _health, host = "localhost", port = 1, ...said } = value as RegisterOptions;
-  try {
-    createInstance({ ...said, host, port });
-  } catch (error) {
-    if (!(error instanceof InvalidOptionError)) throw error;
-    throw new InvalidOptionError(`${path}.${error.path}`, error.expected, error.got, error);
-  }
+  if (value !== false) checkOptions(path, value, REGISTER_CHECKS);
 };
 
 const CHECKS = {
