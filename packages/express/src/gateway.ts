@@ -35,7 +35,7 @@ export interface GatewayOptions extends Omit<ServiceClientOptions, "service"> {
   readonly idempotent?: ((request: IncomingMessage) => boolean) | undefined;
   /** Whether `X-Forwarded-Host` and `-Proto` are believed as they came: behind another proxy. Default false. */
   readonly trustForwarded?: boolean | undefined;
-  /** Told every error that a caller got as 502, 503 or 504, or as a broken connection. */
+  /** Told every error that a caller got as 500, 502, 503 or 504, or as a broken connection. */
   readonly onError?: ((error: unknown, request: IncomingMessage) => void) | undefined;
 }
 
