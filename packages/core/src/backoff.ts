@@ -18,6 +18,9 @@ export function fullJitter(
   return (attempt) => Math.max(leastMs, env.random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt - 1, 30)));
 }
 
+/** How long a call waits before it is tried elsewhere. */
+export const RETRY_BACKOFF = { baseMs: 25, capMs: 1_000 } as const;
+
 /**
  * How long a watch or a registration waits before it is tried again. The cap keeps the promise that what returns is
  * found again within three seconds; full jitter makes the mean of an ill registry's load one request a second. It has no

@@ -4,7 +4,7 @@ import type { Endpointer, ReadyOptions } from "./endpointer.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { NoEndpointsError } from "./errors.ts";
 import { checkOptions, is, required } from "./options.ts";
-import type { Outcome, PickRequest, PickResult } from "./pick.ts";
+import { CANCELLED, type Outcome, type PickRequest, type PickResult } from "./pick.ts";
 import { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./policy.ts";
 
 /** Chooses endpoints. Nothing to close: it holds no more than the endpointer does. */
@@ -111,8 +111,6 @@ class PolicyBalancer<C> implements Balancer<C> {
     return new NoEndpointsError(service, snapshot.state, "error" in snapshot ? snapshot.error : undefined);
   }
 }
-
-const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
 
 class Lease<C> implements PickResult<C> {
   readonly endpoint: Endpoint<C>;

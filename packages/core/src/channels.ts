@@ -9,7 +9,10 @@ export interface Channel<M> {
   readonly name: string;
   readonly hasSubscribers: boolean;
   publish(message: M): void;
-  /** Returns the function that unsubscribes. A listener that throws does not reach the publisher. */
+  /**
+   * Returns the function that unsubscribes. A listener that throws does not reach the publisher: as on any diagnostics
+   * channel, its error is an uncaught exception of the process.
+   */
   subscribe(listener: (message: M) => void): () => void;
 }
 

@@ -45,17 +45,17 @@ export function resolveEnv(env: Partial<Env> | undefined): Env {
 export function sleep(
   env: Env,
   delayMs: number,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   options?: { keepAlive?: boolean },
 ): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
+  if (signal?.aborted === true) return Promise.resolve();
   return new Promise((resolve) => {
     const end = (): void => {
       cancel();
-      signal.removeEventListener("abort", end);
+      signal?.removeEventListener("abort", end);
       resolve();
     };
     const cancel = env.after(delayMs, end, options);
-    signal.addEventListener("abort", end);
+    signal?.addEventListener("abort", end);
   });
 }

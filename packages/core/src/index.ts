@@ -44,7 +44,7 @@ export { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./p
 export type { Source } from "./source.ts";
 export type { Registration, Sink } from "./sink.ts";
 export { type NormalizedQuery, QUERY_CHECKS, type RegistryParts, createRegistry } from "./create-registry.ts";
-export { type Backoff, fullJitter } from "./backoff.ts";
+export { type Backoff, RETRY_BACKOFF, fullJitter } from "./backoff.ts";
 export { type Bounds, type Scope, bounded } from "./bounded.ts";
 export { untilAborted } from "./abort.ts";
 export { closable } from "./lifecycle.ts";

@@ -4,6 +4,9 @@ import type { Endpoint } from "./endpoint.ts";
 export type Outcome =
   { readonly kind: "success" } | { readonly kind: "failure"; readonly error: unknown } | { readonly kind: "cancelled" };
 
+export const SUCCESS: Outcome = Object.freeze({ kind: "success" });
+export const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
+
 /** What a pick may depend on. */
 export interface PickRequest {
   /** What hashing policies hash: the same key goes to the same endpoint. */

@@ -1,4 +1,4 @@
-import { fullJitter } from "./backoff.ts";
+import { RETRY_BACKOFF, fullJitter } from "./backoff.ts";
 import type { Balancer } from "./balancer.ts";
 import { type Scope, bounded } from "./bounded.ts";
 import { channels } from "./channels.ts";
@@ -8,7 +8,7 @@ import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./
 import { address } from "./instance.ts";
 import type { Abortable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
-import type { Outcome, PickRequest, PickResult } from "./pick.ts";
+import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
 
 /** What a called function is told about its attempt. */
@@ -106,7 +106,7 @@ class RetryRules {
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.attemptTimeoutMs = options.attemptTimeoutMs ?? Infinity;
     this.budget = options.budget === false ? undefined : (options.budget ?? retryBudget({ env: this.env }));
-    this.backoff = options.backoff ?? fullJitter(this.env, { baseMs: 25, capMs: 1_000 });
+    this.backoff = options.backoff ?? fullJitter(this.env, RETRY_BACKOFF);
     this.retryable = options.retryable ?? (() => true);
     this.unsent = options.unsent ?? (() => false);
   }
@@ -211,10 +211,10 @@ class RetriedCall<C> {
     const leftMs = this.#leftMs();
     const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
     let held = false;
-    const attempt = new ScopedAttempt(endpoint, number, () => {
+    const hold = (): ((outcome: Outcome) => void) => {
       held = true;
       return (outcome) => lease.done(outcome);
-    });
+    };
     const startedAt = channels.attemptEnded.hasSubscribers ? env.now() : undefined;
     const end = (outcome: Outcome): void => {
       if (!held || outcome.kind !== "success") lease.done(outcome);
@@ -236,10 +236,7 @@ class RetriedCall<C> {
           signal: this.#options.signal,
           keepAlive: true,
         },
-        (scope) => {
-          attempt.scope = scope;
-          return fn(endpoint.client, attempt);
-        },
+        (scope) => fn(endpoint.client, new ScopedAttempt(scope, endpoint, number, hold)),
       );
       end(SUCCESS);
       return result;
@@ -265,7 +262,7 @@ class RetriedCall<C> {
 
   async #pause(delayMs: number): Promise<void> {
     const { signal } = this.#options;
-    if (delayMs > 0) await sleep(this.#rules.env, delayMs, signal ?? NEVER, { keepAlive: true });
+    if (delayMs > 0) await sleep(this.#rules.env, delayMs, signal, { keepAlive: true });
     signal?.throwIfAborted();
   }
 
@@ -283,19 +280,16 @@ class ScopedAttempt implements Attempt {
   readonly endpoint: Endpoint;
   readonly number: number;
   readonly hold: () => (outcome: Outcome) => void;
-  scope: Scope | undefined;
+  readonly #scope: Scope;
 
-  constructor(endpoint: Endpoint, number: number, hold: () => (outcome: Outcome) => void) {
+  constructor(scope: Scope, endpoint: Endpoint, number: number, hold: () => (outcome: Outcome) => void) {
+    this.#scope = scope;
     this.endpoint = endpoint;
     this.number = number;
     this.hold = hold;
   }
 
   get signal(): AbortSignal {
-    return this.scope?.signal ?? NEVER;
+    return this.#scope.signal;
   }
 }
-
-const SUCCESS: Outcome = Object.freeze({ kind: "success" });
-const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
-const NEVER = new AbortController().signal;

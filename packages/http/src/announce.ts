@@ -190,16 +190,13 @@ async function listening(server: HttpServer, signal: AbortSignal): Promise<void>
   signal.throwIfAborted();
   if (server.listening) return;
   const ended = Promise.withResolvers<void>();
-  const onAbort = (): void => ended.reject(signal.reason);
   server.once("listening", ended.resolve);
   server.once("error", ended.reject);
-  signal.addEventListener("abort", onAbort);
   try {
-    await ended.promise;
+    await untilAborted(ended.promise, signal);
   } finally {
     server.off("listening", ended.resolve);
     server.off("error", ended.reject);
-    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Env, type Instance, type Registrar, ClosedError, channels, sleep } from "@rollcall/core";
+import { type Env, type Instance, type Registrar, ClosedError, channels, sleep, untilAborted } from "@rollcall/core";
 
 /** How one instance is announced and taken back. */
 export interface AnnouncementOptions {
@@ -40,19 +40,19 @@ export function createAnnouncement(registrar: Registrar, options: AnnouncementOp
     if (instance === registrar.instance) everRegistered = true;
   });
 
+  /** Failures are reported on core's channel. */
+  const unlessHurried = (work: Promise<void>): Promise<void> =>
+    untilAborted(work, hurried.signal).catch(() => undefined);
+
   const withdraw = async (): Promise<void> => {
     // A first try that is still under way would be waited for, and might take longer than the whole shutdown may.
     withdrawn.abort(new ClosedError(`the announcement of ${registrar.instance.id}`));
     everRegistered ||= registrar.registered;
     forget();
-    const cutShort = Promise.withResolvers<void>();
-    hurried.signal.addEventListener("abort", () => cutShort.resolve(), { once: true });
-    if (hurried.signal.aborted) cutShort.resolve();
-    // Failures are reported on core's channel.
-    await Promise.race([registrar.deregister().catch(() => undefined), cutShort.promise]);
+    await unlessHurried(registrar.deregister());
     if (everRegistered && drainMs > 0) await sleep(env, drainMs, hurried.signal, { keepAlive: true });
     // Once more for a registry that was away a moment ago; ends the registrar either way.
-    await Promise.race([registrar.close(), cutShort.promise]);
+    await unlessHurried(registrar.close());
   };
 
   return {

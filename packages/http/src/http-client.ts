@@ -2,6 +2,7 @@ import {
   type Abortable,
   type Closable,
   type Endpoint,
+  RETRY_BACKOFF,
   closable,
   createClient,
   fullJitter,
@@ -56,7 +57,7 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   const poolOptions = resolvePoolOptions(options);
   const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
   const own = retry === false ? undefined : (retry ?? {});
-  const jitter = fullJitter(resolveEnv(own?.env ?? env), { baseMs: 25, capMs: 1_000 });
+  const jitter = fullJitter(resolveEnv(own?.env ?? env), RETRY_BACKOFF);
   const backoff = own?.backoff ?? ((attempt: number, error: unknown) => waitAfter(error) + jitter(attempt));
   const client = createClient({
     instancer,

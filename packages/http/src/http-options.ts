@@ -1,5 +1,6 @@
 import {
   CLIENT_CHECKS,
+  type Env,
   type Instance,
   type Instancer,
   InvalidOptionError,
@@ -9,15 +10,21 @@ import {
   is,
   messageOf,
 } from "@rollcall/core";
-import { type Env } from "@rollcall/core";
 import { Client, type Pool } from "undici";
 import type { Protocol } from "./instance-pool.ts";
 
+/** The pool options that have an option of their own, and those that would take the pool out of the client's hands. */
+const TAKEN = [
+  "factory",
+  "connections",
+  "connectTimeout",
+  "headersTimeout",
+  "bodyTimeout",
+  "keepAliveTimeout",
+] as const;
+
 /** What undici's pools can be told beyond what has its own option here; `connect` holds the TLS options, for one. */
-export type PoolOptions = Omit<
-  Pool.Options,
-  "factory" | "connections" | "connectTimeout" | "headersTimeout" | "bodyTimeout" | "keepAliveTimeout"
->;
+export type PoolOptions = Omit<Pool.Options, (typeof TAKEN)[number]>;
 
 /** What {@link httpClient} needs and can be told. */
 export interface HttpClientOptions {
@@ -107,9 +114,6 @@ const CHECKS = {
   pool: is.object,
 };
 
-/** The pool options that have an option of their own, and those that would take the pool out of the client's hands. */
-const TAKEN = ["factory", "connections", "connectTimeout", "headersTimeout", "bodyTimeout", "keepAliveTimeout"];
-
 /**
  * Checks everything that can be checked before the first instance is known, undici's own options by undici itself, and
  * returns those for the pools. Throws `InvalidOptionError`.
@@ -135,7 +139,7 @@ export function resolvePoolOptions(options: HttpClientOptions): Pool.Options {
     // Making a client connects to nothing, but finds what the pools would only complain of at their first request.
     void new Client("http://service.invalid", resolved).destroy();
   } catch (error) {
-    throw new InvalidOptionError("pool", messageOf(error), options.pool, error);
+    throw new InvalidOptionError("pool", `options that undici takes (${messageOf(error)})`, options.pool, error);
   }
   return resolved;
 }

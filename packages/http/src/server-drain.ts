@@ -44,8 +44,6 @@ const SWEEP_MS = 100;
 /** A connection that has sent nothing so long after the server stopped will not: browsers open some ahead of need. */
 const SILENT_MS = 1_000;
 
-const NEVER = new AbortController().signal;
-
 const drains = new WeakMap<object, ServerDrain>();
 
 /** The drain of this server, made at the first call. Costs nothing per request before it begins. */
@@ -105,15 +103,14 @@ class NodeServerDrain implements ServerDrain {
     });
   }
 
-  async quiet(options: Abortable = {}): Promise<void> {
+  async quiet({ signal }: Abortable = {}): Promise<void> {
     this.begin();
-    const { signal = NEVER } = options;
     const latestMs = this.#env.now() + MOST_QUIET_MS;
     this.#lastMs = this.#env.now();
     for (;;) {
       const nowMs = this.#env.now();
       const leftMs = Math.min(this.#lastMs + QUIET_MS, latestMs) - nowMs;
-      if (leftMs <= 0 || signal.aborted) return;
+      if (leftMs <= 0 || signal?.aborted === true) return;
       await sleep(this.#env, leftMs, signal, { keepAlive: true });
       for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
     }

@@ -13,6 +13,7 @@ import {
   type Registry,
   TimeoutError,
   address,
+  bounded,
   channels,
   messageOf,
   systemEnv,
@@ -193,17 +194,13 @@ export class Registration implements OnModuleInit, OnApplicationBootstrap, Befor
       if (snapshot.state === "live") known.resolve();
       else if (snapshot.error !== undefined) known.reject(snapshot.error);
     };
-    const cancel = systemEnv.after(
-      REQUIRED_MS,
-      () => known.reject(new TimeoutError(`the first answer of the registry "${this.#registry.name}"`, REQUIRED_MS)),
-      { keepAlive: true },
-    );
+    const onTimeout = (): TimeoutError =>
+      new TimeoutError(`the first answer of the registry "${this.#registry.name}"`, REQUIRED_MS);
     const unsubscribe = instancer.subscribe(look);
     try {
       look();
-      await known.promise;
+      await bounded(systemEnv, { timeoutMs: REQUIRED_MS, onTimeout, keepAlive: true }, () => known.promise);
     } finally {
-      cancel();
       unsubscribe();
       await instancer.close();
     }
