@@ -21,7 +21,7 @@ export function decoded(body: Readable, contentEncoding: string | string[] | und
   for (const name of names.toReversed()) {
     const decoder = DECODERS[name]?.();
     // The error arrives at `decoder` too, and from there at the reader.
-    if (decoder !== undefined) last = pipeline(last, decoder, ignore);
+    if (decoder !== undefined) last = pipeline(last, decoder, () => undefined);
   }
   return last;
 }
@@ -38,5 +38,3 @@ const DECODERS: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable>
   deflate: () => createInflate(ZLIB),
   br: () => createBrotliDecompress(BROTLI),
 };
-
-function ignore(): void {}

@@ -16,6 +16,7 @@ import { type Query, requestTarget } from "./request-target.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
 import { Transfer, type TransferOptions } from "./transfer.ts";
+import { dumpBody } from "./unread-body.ts";
 
 /** One request, as {@link HttpClient.request} is told. */
 export interface RequestOptions extends CallOptions {
@@ -28,7 +29,7 @@ export interface RequestOptions extends CallOptions {
   readonly body?: RequestBody;
   /**
    * Whether doing it twice has the effect of doing it once, so that it may be sent again after bytes have left.
-   * Default: by the method, as in RFC 9110 (`GET HEAD OPTIONS TRACE PUT DELETE`).
+   * Default: by the method (`GET HEAD OPTIONS TRACE PUT DELETE` as in RFC 9110, and `QUERY`).
    */
   readonly idempotent?: boolean | undefined;
   /** Replaces the client's, for this request. */
@@ -193,9 +194,8 @@ export class Exchange {
     throw error;
   }
 
-  /** Reads the rest of an answer that nobody will, so that its connection can be used again. */
   #dropRefused(): void {
-    void this.#refused?.response.body.dump().catch(ignore);
+    if (this.#refused !== undefined) dumpBody(this.#refused.response.body);
     this.#refused = undefined;
   }
 
@@ -222,5 +222,3 @@ export function normalizeMethod(method = "GET"): string {
   const upper = method.toUpperCase();
   return METHODS.has(upper) ? upper : method;
 }
-
-function ignore(): void {}

@@ -4,6 +4,7 @@ import { type HttpResponse, type RequestOptions, normalizeMethod } from "./excha
 import { MAX_REDIRECTS, isRedirect, redirection } from "./redirect.ts";
 import type { RequestBody } from "./request-body.ts";
 import { fetchTarget } from "./request-target.ts";
+import { destroyBody, dumpBody } from "./unread-body.ts";
 import { webBody } from "./web-body.ts";
 
 /**
@@ -57,7 +58,7 @@ export async function fetchBalanced(
       return response(answer, method, service, target, redirects > 0);
     }
     if (redirects === MAX_REDIRECTS) throw dropped(answer, `more than ${MAX_REDIRECTS} redirects`);
-    void answer.body.dump().catch(ignore);
+    dumpBody(answer.body);
     ({ target } = next);
     if (next.toGet) {
       method = "GET";
@@ -110,7 +111,7 @@ function response(
     for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) headers.append(name, one);
   }
   let content: ReadableStream<Uint8Array> | null = null;
-  if (method === "HEAD" || NULL_BODY.has(status)) void body.dump().catch(ignore);
+  if (method === "HEAD" || NULL_BODY.has(status)) dumpBody(body);
   else content = webBody(decoded(body, answer.headers["content-encoding"]));
   const made = new Response(content, { status, statusText, headers });
   // A response that was made, rather than fetched, has neither.
@@ -121,8 +122,6 @@ function response(
 }
 
 function dropped(answer: HttpResponse, what: string): TypeError {
-  answer.body.on("error", ignore).destroy();
+  destroyBody(answer.body);
   return new TypeError(`fetch failed: the service answered with ${what}`);
 }
-
-function ignore(): void {}

@@ -1,3 +1,6 @@
+import type { Readable } from "node:stream";
+import { destroyBody } from "./unread-body.ts";
+
 type Chunk = Uint8Array | string;
 
 /**
@@ -69,12 +72,11 @@ export class ReplayStream implements AsyncIterable<Chunk> {
     this.#ended = true;
     const source = this.#source;
     if (isNodeStream(source)) {
-      // It may fail late, with nobody left to hear it.
-      source.on("error", ignore).destroy();
+      destroyBody(source);
     } else if (this.#iterator !== undefined) {
-      void Promise.resolve(this.#return(this.#iterator)).catch(ignore);
+      void Promise.resolve(this.#return(this.#iterator)).catch(() => undefined);
     } else if (source instanceof ReadableStream && !source.locked) {
-      void source.cancel().catch(ignore);
+      void source.cancel().catch(() => undefined);
     }
   }
 
@@ -112,13 +114,6 @@ export class ReplayStream implements AsyncIterable<Chunk> {
   }
 }
 
-interface NodeStream {
-  on(event: "error", listener: () => void): NodeStream;
-  destroy(): unknown;
-}
-
-function isNodeStream(source: object): source is NodeStream {
+function isNodeStream(source: object): source is Readable {
   return "destroy" in source && typeof source.destroy === "function" && "on" in source && "pipe" in source;
 }
-
-function ignore(): void {}

@@ -1,6 +1,7 @@
 import type { Attempt, Outcome } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import { isOwnAbort } from "./failure.ts";
+import { destroyBody } from "./unread-body.ts";
 
 /** undici's request options, with the transfer that watches over the request. */
 export interface TransferOptions extends Dispatcher.DispatchOptions {
@@ -72,10 +73,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   /** Lets an abort of the caller's signal end the body too. The listener leaves with the last byte. */
   follow(signal: AbortSignal, body: Dispatcher.ResponseData["body"]): void {
     if (this.#outcome !== undefined) return;
-    const onAbort = (): void => {
-      // Who does not read the body hears nothing of its end; without a listener the error would end the process.
-      body.on("error", ignore).destroy(signal.reason as Error);
-    };
+    const onAbort = (): void => destroyBody(body, signal.reason);
     if (signal.aborted) {
       onAbort();
       return;
@@ -133,5 +131,3 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
 const SUCCESS: Outcome = { kind: "success" };
 const CANCELLED: Outcome = { kind: "cancelled" };
-
-function ignore(): void {}

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { destroyBody } from "./unread-body.ts";
 
 /**
  * A web stream over a Node stream, as bodies of a `Response` are: bytes, read on demand. Cancelling it destroys the Node
@@ -21,11 +22,9 @@ export function webBody(body: Readable): ReadableStream<Uint8Array> {
         }
       },
       cancel() {
-        body.on("error", ignore).destroy();
+        destroyBody(body);
       },
     },
     { highWaterMark: 0 },
   );
 }
-
-function ignore(): void {}
