@@ -1,8 +1,7 @@
 // Compiles every `ts` block of the READMEs, of docs/ and of the sources' comments, each as a module of its own, against
 // the built packages. Needs a build. Prints the file and line of a block that does not compile; exits 1 if one does not.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { globSync } from "node:fs";
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");

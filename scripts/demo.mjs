@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm run demo`: checks what it needs, builds what it runs, and then plays ./demo/play.ts.
+// `npm run demo`: checks what it needs, builds what it runs, and then plays ./demo/demo.ts.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";

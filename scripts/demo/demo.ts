@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { messageOf } from "@rollcall/core";
 import { consulStage } from "./consul-stage.ts";
 import { memoryStage } from "./memory-stage.ts";
 import type { DemoOptions } from "./options.ts";
@@ -89,10 +90,6 @@ function urlOf(registry: DemoOptions["registry"]): URL | undefined {
 
 function seconds(startedAt: number): string {
   return `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function print(text: string): void {

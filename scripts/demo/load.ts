@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
+import { messageOf } from "@rollcall/core";
 
 /** What came of some calls. */
 export interface Tally {
@@ -70,7 +71,7 @@ class Counter implements Tally {
       }
       this.answeredBy.set(instance, (this.answeredBy.get(instance) ?? 0) + 1);
     } catch (error) {
-      this.failures.push(error instanceof Error ? error.message : String(error));
+      this.failures.push(messageOf(error));
     }
   }
 }

@@ -1,5 +1,4 @@
-/** The two kinds of servers that play. */
-export type Framework = "nest" | "express";
+import type { Framework } from "@rollcall/lorem-server";
 
 /** A server that is announced. */
 export interface StageServer {

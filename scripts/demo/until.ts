@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "@rollcall/core";
 
 /**
  * Waits until `look` finds something (anything but `undefined` and `false`), and returns it. Gives up after
@@ -17,7 +18,7 @@ export async function until<T>(
       const found = await look();
       if (found !== undefined && found !== false) return found;
     } catch (error) {
-      last = ` (${error instanceof Error ? error.message : String(error)})`;
+      last = ` (${messageOf(error)})`;
     }
     if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs / 1_000} s${last}`);
     await sleep(everyMs);

@@ -36,13 +36,8 @@ const PROBE = `rollcall-probe-${process.pid}`;
  * ```
  */
 export function startConsul(options: ConsulOptions = {}): Promise<TestServer> {
-  const { token, ...rest } = options;
-  return startServer(
-    consulKind(token ?? process.env["CONSUL_HTTP_TOKEN"]),
-    rest,
-    { token: is.nonEmptyString },
-    options,
-  );
+  const kind = consulKind(options.token ?? process.env["CONSUL_HTTP_TOKEN"]);
+  return startServer(kind, options, { token: is.nonEmptyString });
 }
 
 /** Consul, as the finder sees it. */

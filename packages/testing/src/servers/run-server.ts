@@ -1,4 +1,4 @@
-import { closable, messageOf } from "@rollcall/core";
+import { ClosedError, closable, messageOf } from "@rollcall/core";
 import type { Machine } from "./machine.ts";
 import type { TestServer, Way } from "./test-server.ts";
 import { untilReady } from "./until-ready.ts";
@@ -29,7 +29,7 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
   let closed = false;
 
   const start = async (): Promise<void> => {
-    if (closed) throw new Error(`${name} is closed`);
+    if (closed) throw new ClosedError(name);
     if (starting === undefined && ended !== undefined) return;
     starting ??= begin().finally(() => (starting = undefined));
     await starting;

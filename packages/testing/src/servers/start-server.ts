@@ -28,14 +28,13 @@ const OPTION_CHECKS: Checks = {
 /** How often a server is started anew because somebody else was faster to take one of its ports. */
 const PORT_ATTEMPTS = 3;
 
-/** Finds or starts a server of one kind. The options were the user's; `moreChecks` is for those that only this kind has. */
+/** Finds or starts a server of one kind. `moreChecks` is for options that only this kind has. */
 export async function startServer(
   kind: ServerKind,
   options: TestServerOptions,
   moreChecks: Checks = {},
-  given: object = options,
 ): Promise<TestServer> {
-  checkOptions("", given, { ...OPTION_CHECKS, ...moreChecks });
+  checkOptions("", options, { ...OPTION_CHECKS, ...moreChecks });
   if (serverSkipped(kind.name)) {
     throw new Error(`SKIP_SERVERS leaves out ${kind.name}: ask serverSkipped("${kind.name}") before starting one`);
   }

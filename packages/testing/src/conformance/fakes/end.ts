@@ -11,7 +11,7 @@ export const hardToClose: readonly BrokenFake[] = [
         instancer: (instancer) => ({
           async close() {
             await instancer.close();
-            await sleep(env, 200 * SPEED, new AbortController().signal, { keepAlive: true });
+            await sleep(env, 200 * SPEED, undefined, { keepAlive: true });
           },
         }),
       }),
@@ -21,7 +21,7 @@ export const hardToClose: readonly BrokenFake[] = [
       ...inner,
       ...closable(async () => {
         await inner.close();
-        await sleep(env, 200 * SPEED, new AbortController().signal, { keepAlive: true });
+        await sleep(env, 200 * SPEED, undefined, { keepAlive: true });
       }),
     }),
   })),

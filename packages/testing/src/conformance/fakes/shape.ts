@@ -188,7 +188,7 @@ function losing(what: string, lose: (instance: Instance) => Instance): BrokenFak
 }
 
 /** A source each of whose sets goes through `map`. */
-export function mapSets(inner: Source, map: (set: readonly Instance[]) => Iterable<readonly Instance[]>): Source {
+function mapSets(inner: Source, map: (set: readonly Instance[]) => Iterable<readonly Instance[]>): Source {
   return {
     name: inner.name,
     async *watch(signal) {
