@@ -59,6 +59,8 @@ export interface ExchangeRules {
   readonly maxReplayBytes: number;
   /** The client's own predicate, if it has one. */
   readonly retryable: ((error: unknown, attempt: number) => boolean) | undefined;
+  /** Likewise. */
+  readonly unsent: ((error: unknown) => boolean) | undefined;
 }
 
 /**
@@ -105,7 +107,7 @@ export class Exchange {
       avoid,
       timeoutMs,
       retryable: (error, number) => this.#retryable(error, number),
-      unsent: (error) => this.#unsent(error),
+      unsent: this.#options.unsent ?? this.#rules.unsent ?? ((error) => this.#unsent(error)),
     };
     let outcome: HttpResponse | Invalid;
     try {

@@ -29,13 +29,14 @@ export async function fetchBalanced(
   input: string | URL,
   init: FetchInit,
 ): Promise<Response> {
-  const { key, avoid, timeoutMs, retryable, idempotent, headersTimeoutMs, bodyTimeoutMs } = init;
+  const { key, avoid, timeoutMs, retryable, unsent, idempotent, headersTimeoutMs, bodyTimeoutMs } = init;
   const shared = {
     signal: init.signal ?? undefined,
     key,
     avoid,
     timeoutMs,
     retryable,
+    unsent,
     idempotent,
     headersTimeoutMs,
     bodyTimeoutMs,

@@ -77,6 +77,7 @@ export function httpClient(options: HttpClientOptions): HttpClient {
     failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
     maxReplayBytes: options.maxReplayBytes ?? 65_536,
     retryable: own?.retryable,
+    unsent: own?.unsent,
   };
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
     new Exchange(rules, path, requestOptions).run();

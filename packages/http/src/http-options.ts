@@ -33,8 +33,9 @@ export interface HttpClientOptions {
   /** Default: core's `defaultPolicy()`. */
   readonly policy?: Policy | undefined;
   /**
-   * As in core, except for two defaults that know HTTP: `retryable` follows the rules of {@link HttpClient}, and
-   * `backoff` honours `Retry-After`. A `retryable` of your own decides alone; only a body that is gone is never resent.
+   * As in core, except for three defaults that know HTTP: `retryable` follows the rules of {@link HttpClient}, `unsent`
+   * knows whether a byte has left, and `backoff` honours `Retry-After`. A `retryable` of your own decides alone; only a
+   * body that is gone is never resent.
    */
   readonly retry?: RetryOptions | false | undefined;
   /** How long a removed instance may finish its requests, bodies included, before they are cut off. Default 30 s. */

@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { memoryRegistry } from "@rollcall/core";
+import { type Instancer, type Registry, memoryRegistry } from "@rollcall/core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { announce } from "./announce.ts";
 import { type ServiceClientOptions, checkServiceClient, serviceClient } from "./service-client.ts";
@@ -32,6 +32,34 @@ describe("serviceClient", () => {
     await expect(client.request("/")).rejects.toMatchObject({ code: "CLOSED" });
     await using another = serviceClient(registry, "lorem");
     expect((await another.fetch("/")).status).toBe(200);
+  });
+
+  it("leaves no instancer behind when its policy cannot be made", async () => {
+    await using registry = memoryRegistry();
+    let open = 0;
+    const counting: Registry = {
+      ...registry,
+      instancer: (query) => {
+        const instancer = registry.instancer(query);
+        open++;
+        return Object.assign(Object.create(instancer) as Instancer, {
+          close: () => instancer.close().finally(() => open--),
+        });
+      },
+    };
+    const create = (): never => {
+      throw new Error("no such policy");
+    };
+    expect(() => serviceClient(counting, { service: "lorem", policy: { name: "none", create } })).toThrow(
+      "no such policy",
+    );
+    await expect.poll(() => open).toBe(0);
+  });
+
+  it("refuses what is no registry", () => {
+    expect(() => serviceClient({} as Registry, "lorem")).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", path: "registry.instancer" }),
+    );
   });
 
   it.each([

@@ -26,7 +26,14 @@ export function serviceClient(registry: Registry, options: ServiceClientOptions 
   checkOptions("", { registry }, { registry: required(is.registry) });
   checkServiceClient("", { service, tags, passingOnly, ...http });
   const instancer = registry.instancer({ service, tags, passingOnly });
-  const client = httpClient({ ...http, instancer });
+  let client: HttpClient;
+  try {
+    client = httpClient({ ...http, instancer });
+  } catch (error) {
+    // A policy that could not be made: nobody will ever close the instancer.
+    void instancer.close();
+    throw error;
+  }
   return {
     request: client.request,
     fetch: client.fetch,

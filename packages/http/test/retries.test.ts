@@ -165,6 +165,18 @@ describe("the retry budget", () => {
     // 50 calls, and at most 20 % more and a few per second of what this takes.
     expect(broken.seen.length).toBeLessThan(100);
   });
+
+  it.each(["the client", "the request", "the fetch"])("is charged for what %s says was sent", async (who) => {
+    const withdrawals: string[] = [];
+    const budget = { deposit: () => undefined, withdraw: () => withdrawals.push(who) > 0 };
+    const unsent = (): boolean => false;
+    const retry = { budget, ...(who === "the client" ? { unsent } : {}) };
+    await using client = clientOf([await deadInstance(), await deadInstance()], { retry });
+    const options = who === "the client" ? {} : { unsent };
+    const call = who === "the fetch" ? client.fetch("/", options) : client.request("/", options);
+    await expect(call).rejects.toMatchObject({ reason: "attempts" });
+    expect(withdrawals).toHaveLength(2);
+  });
 });
 
 describe("an idle connection that dies", () => {
