@@ -414,6 +414,7 @@ describe("gateway, failures", () => {
     ["nonsense", { nonsense: 1 }],
     ["retry.timeoutMs", { retry: { timeoutMs: "1" } }],
     ["service", { service: "other" }],
+    ["client.request", { registry: undefined, client: {} }],
   ])("refuses a wrong %s", (path, wrong) => {
     const options = path === "registry" ? wrong : { registry, ...wrong };
     expect(() => gateway("lorem", options as GatewayOptions)).toThrow(

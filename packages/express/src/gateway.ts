@@ -163,6 +163,7 @@ function ownClient(registry: Registry | undefined, options: ServiceClientOptions
 
 /** A client that is made already: options for making one would be silently useless. */
 function borrowedClient(client: GatewayClient["client"], options: Readonly<Record<string, unknown>>): GatewayClient {
+  is.function(Reflect.get(Object(client), "request"), "client.request");
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined) throw new InvalidOptionError(key, "nothing, beside a client that is made already", value);
   }

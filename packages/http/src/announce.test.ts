@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { rm } from "node:fs/promises";
 import { type RequestListener, type Server, createServer, get } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -126,13 +126,26 @@ describe("announce", () => {
     ["registry", { registry: undefined }],
     ["registry.registrar", { registry: { instancer: () => undefined } }],
     ["signals", { signals: "SIGTERM" }],
+    ["signals", { signals: ["SIGTERM", "SIGNONE"] }],
+    ["signals", { signals: ["SIGTERM", "SIGKILL"] }],
     ["closeAfter.0.close", { closeAfter: [{}] }],
     ["onError", { onError: 1 }],
   ])("refuses a wrong %s before the server listens", async (path, wrong) => {
     const own = server();
+    const before = process.listenerCount("SIGTERM");
     const options = { ...quiet, registry: registry(), ...wrong } as AnnounceOptions;
     await expect(announce(own, options)).rejects.toMatchObject({ code: "INVALID_OPTION", path });
     expect(listenersOf(own)).toEqual(listenersOf(server()));
+    expect(process.listenerCount("SIGTERM")).toBe(before);
+  });
+
+  it("refuses an application in place of its server, instead of waiting for ever for it to listen", async () => {
+    const { on, once, off } = EventEmitter.prototype;
+    const app = Object.assign(() => undefined, { on, once, off, listen: () => undefined });
+    for (const wrong of [app, {}, 80, undefined]) {
+      const announcing = announce(wrong as Server, { ...quiet, registry: registry() });
+      await expect(announcing).rejects.toMatchObject({ code: "INVALID_OPTION", path: "server" });
+    }
   });
 
   it("starts although the registry is down, says so once, and registers when it is back", async () => {

@@ -1,5 +1,7 @@
+import { constants } from "node:os";
 import {
   type Abortable,
+  type Check,
   type Closable,
   type Env,
   type Instance,
@@ -98,6 +100,7 @@ const DEFAULT_GRACE_MS = 20_000;
  * ```
  */
 export async function announce(server: HttpServer, options: AnnounceOptions): Promise<Announced> {
+  checkOptions("", { server }, { server: required(isServer) });
   checkOptions("", options, CHECKS);
   const { registry, service, host, port, id, weight, zone, tags, metadata } = options;
   const { drainMs = DEFAULT_DRAIN_MS, graceMs = DEFAULT_GRACE_MS, onError = warn } = options;
@@ -220,6 +223,23 @@ function warn(error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)));
 }
 
+/** An application of Express, which has `listen` and `on` as well, would never say that it listens. */
+const isServer: Check = (value, path) => {
+  for (const method of ["address", "close", "closeIdleConnections"]) {
+    if (typeof Reflect.get(Object(value), method) === "function") continue;
+    throw new InvalidOptionError(path, "a server of node:http or node:https, as listen() returns it", value);
+  }
+};
+
+const areSignals: Check = (value, path) => {
+  if (value === false) return;
+  is.strings(value, path);
+  for (const signal of Object.values(Object(value))) {
+    if (Object.hasOwn(constants.signals, String(signal)) && signal !== "SIGKILL" && signal !== "SIGSTOP") continue;
+    throw new InvalidOptionError(path, "signals that a process can listen to", signal);
+  }
+};
+
 const CHECKS = {
   ...INSTANCE_CHECKS,
   registry: required(is.registry),
@@ -228,9 +248,7 @@ const CHECKS = {
   drainMs: is.durationMs,
   graceMs: is.durationMs,
   required: is.boolean,
-  signals: (value: unknown, path: string) => {
-    if (value !== false) is.strings(value, path);
-  },
+  signals: areSignals,
   closeAfter: (value: unknown, path: string) => {
     is.array(value, path);
     for (const [index, resource] of Object.entries(Object(value))) {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from "@nestjs/common";
-import { type Registry } from "@rollcall/core";
+import { type Registry, checkOptions, is } from "@rollcall/core";
 import { type HttpClient, type ServiceClientOptions, checkServiceClient, serviceClient } from "@rollcall/http";
 import { REGISTRY } from "./tokens.ts";
 
@@ -11,8 +11,10 @@ export interface ClientFeature extends ServiceClientOptions {
 
 /** Throws `InvalidOptionError` for a feature that cannot work. */
 export function checkFeature(feature: ClientFeature | string): void {
-  const { name: _, ...options } = typeof feature === "string" ? { service: feature } : feature;
+  if (typeof feature !== "string") is.object(feature, "feature");
+  const { name, ...options } = typeof feature === "string" ? { service: feature } : feature;
   checkServiceClient("", options);
+  checkOptions("", { name }, { name: is.nonEmptyString });
 }
 
 /**

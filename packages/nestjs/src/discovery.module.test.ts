@@ -327,6 +327,17 @@ describe("DiscoveryModule", () => {
     });
   });
 
+  it.each<[string, unknown]>([
+    ["registry()", undefined],
+    ["registry().instancer", {}],
+  ])("refuses a function whose %s is none", async (path, made) => {
+    const module = root({ imports: [DiscoveryModule.forRoot({ registry: () => made as Registry })] });
+    await expect(NestFactory.create(module, { logger: false, abortOnError: false })).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+      path,
+    });
+  });
+
   it.each<[string, object]>([
     ["registry", { registry: undefined }],
     ["registry.instancer", { registry: {} }],
@@ -377,6 +388,10 @@ describe("DiscoveryModule.forFeature", () => {
   it.each<[string, unknown]>([
     ["service", ""],
     ["service", {}],
+    ["feature", undefined],
+    ["feature", null],
+    ["name", { service: "a", name: "" }],
+    ["name", { service: "a", name: 1 }],
     ["retry.timeoutMs", { service: "a", retry: { timeoutMs: -1 } }],
     ["nonsense", { service: "a", nonsense: 1 }],
   ])("refuses a wrong %s", (path, feature) => {

@@ -1,5 +1,5 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from "@nestjs/common";
-import { type Registry } from "@rollcall/core";
+import { type Registry, is } from "@rollcall/core";
 import { type ClientFeature, DiscoveryClients, checkFeature } from "./discovery-clients.ts";
 import {
   ConfigurableModuleClass,
@@ -19,6 +19,7 @@ async function provideRegistry(options: DiscoveryModuleOptions): Promise<Registr
   checkModuleOptions(options); // again for `forRoot`, first for what a factory of `forRootAsync` returned
   if (typeof options.registry !== "function") return options.registry;
   const registry = await options.registry();
+  is.registry(registry, "registry()");
   made.add(registry);
   return registry;
 }
