@@ -488,6 +488,7 @@ describe("createBalancer", () => {
     const endpointer = fixedEndpointer("lorem", ["a"]);
     const bad: [unknown, unknown, unknown][] = [
       [undefined, roundRobin(), {}],
+      [{}, roundRobin(), {}],
       [endpointer, null, {}],
       [endpointer, "round-robin", {}],
       [endpointer, roundRobin, {}],

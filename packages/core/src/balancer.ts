@@ -26,7 +26,7 @@ export function createBalancer<C>(
   policy: Policy = defaultPolicy(),
   options: { readonly env?: Partial<Env> | undefined } = {},
 ): Balancer<C> {
-  checkOptions("", { endpointer, policy }, { endpointer: required(is.object), policy: is.policy });
+  checkOptions("", { endpointer, policy }, { endpointer: required(is.endpointer), policy: is.policy });
   checkOptions("", options, { env: is.env });
   return new PolicyBalancer(endpointer, policy, resolveEnv(options.env));
 }

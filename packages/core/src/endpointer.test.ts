@@ -916,6 +916,7 @@ describe("close", () => {
     const closing = endpointer.close();
     expect(endpointer.close()).toBe(closing);
     expect(endpointer[Symbol.asyncDispose]()).toBe(closing);
+    expect(endpointer[Symbol.asyncDispose]).toBe(endpointer.close);
     await closing;
     expect(endpointer.close()).toBe(closing);
     expect(pool.log).toEqual(["1: 1"]);

@@ -79,6 +79,8 @@ interface Member<C> {
 
 class InstancerEndpointer<C> implements Endpointer<C> {
   readonly #closing = closable(() => this.#end());
+  readonly close = this.#closing.close;
+  readonly [Symbol.asyncDispose] = this.#closing[Symbol.asyncDispose];
   readonly #instancer: Instancer;
   readonly #factory: Factory<C>;
   readonly #close: EndpointerOptions<C>["close"];
@@ -122,14 +124,6 @@ class InstancerEndpointer<C> implements Endpointer<C> {
 
   ready({ signal, any }: ReadyOptions = {}): Promise<void> {
     return (any === true ? this.#anyReady : this.#ready).wait(signal);
-  }
-
-  close(): Promise<void> {
-    return this.#closing.close();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** Follows the snapshot. */

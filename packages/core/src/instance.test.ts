@@ -137,6 +137,7 @@ describe("address", () => {
     ["lorem.example.org", "lorem.example.org:80"],
     ["::1", "[::1]:80"],
     ["fe80::1%eth0", "[fe80::1%eth0]:80"],
+    ["[::1]", "[::1]:80"],
   ])("of %s is %s", (host, expected) => {
     expect(address({ host, port: 80 })).toBe(expected);
   });

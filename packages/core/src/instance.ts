@@ -67,9 +67,9 @@ export function asInstance(value: unknown): Instance {
   return createInstance({ id, service, host, port, weight, zone, tags, metadata });
 }
 
-/** `host:port`, with IPv6 hosts in brackets. */
-export function address(instance: { readonly host: string; readonly port: number }): string {
-  return instance.host.includes(":") ? `[${instance.host}]:${instance.port}` : `${instance.host}:${instance.port}`;
+/** `host:port`, with IPv6 hosts in brackets, also those that have them already. */
+export function address({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Whether two instances say the same, field by field. */

@@ -61,6 +61,11 @@ export const is = {
   },
   /** Who finds a service, as in {@link Instancer}. */
   instancer: check('an instancer, such as registry.instancer("lorem")', (value) => hasMethods(value, ["subscribe"])),
+  /** Who keeps the clients, as in {@link Endpointer}. */
+  endpointer: check(
+    "an endpointer, with a list of endpoints",
+    (value) => isObject(value) && Array.isArray(Reflect.get(value, "endpoints")),
+  ),
   /** Who chooses endpoints, as in {@link Balancer}. */
   balancer: check("a balancer, with a pick method", (value) => hasMethods(value, ["pick"])),
   /** A policy as in {@link Policy}. */

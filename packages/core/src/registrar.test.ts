@@ -248,6 +248,17 @@ describe("register", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it.each([0, -1, Number.NaN])("takes one to be renewed every %s ms for one that failed", async (renewEveryMs) => {
+    const clock = manualClock();
+    const nothing = async (): Promise<void> => undefined;
+    const register = async (): Promise<Registration> => ({ renewEveryMs, renew: nothing, remove: nothing });
+    const registrar = createRegistrar(own, { name: "bad", register }, { env: clock.env });
+    await expect(registrar.register()).rejects.toThrow(`bad wants to be renewed every ${renewEveryMs} ms`);
+    expect(registrar.registered).toBe(false);
+    await registrar.close();
+    expect(clock.pending).toBe(0);
+  });
+
   it("gives up a try that hangs after five seconds, tells the sink so, and tries again", async () => {
     const { clock, sink, registrar } = setup();
     sink.hang("register");
@@ -935,6 +946,7 @@ describe("close", () => {
     const closing = registrar.close();
     expect(registrar.close()).toBe(closing);
     expect(registrar[Symbol.asyncDispose]()).toBe(closing);
+    expect(registrar[Symbol.asyncDispose]).toBe(registrar.close);
     await closing;
     await registrar.deregister();
     expect(sink.operations).toEqual(["register", "remove"]);

@@ -74,6 +74,8 @@ class SinkRegistrar implements Registrar {
     this.#closed = true;
     await this.deregister().catch(() => undefined); // reported where it failed
   });
+  readonly close = this.#closing.close;
+  readonly [Symbol.asyncDispose] = this.#closing[Symbol.asyncDispose];
   readonly #sink: Sink;
   readonly #env: Env;
   readonly #backoff: (attempt: number) => number;
@@ -154,14 +156,6 @@ class SinkRegistrar implements Registrar {
     await untilAborted(turn, signal);
   }
 
-  close(): Promise<void> {
-    return this.#closing.close();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   #unwish(): void {
     this.#wish = undefined;
     this.#registered = false;
@@ -176,6 +170,9 @@ class SinkRegistrar implements Registrar {
       made = await this.#try("registering", TRY_MS, signal, async (inner) => {
         const accepted = await this.#sink.register(this.instance, inner);
         if (typeof accepted?.remove !== "function") throw new TypeError(`${this.#sink.name} gave no registration`);
+        const { renewEveryMs = Infinity } = accepted;
+        // It would be renewed without a pause.
+        if (!(renewEveryMs > 0)) throw new TypeError(`${this.#sink.name} wants to be renewed every ${renewEveryMs} ms`);
         // At once: if the call is given up in this very moment, its answer gets no further than here.
         this.#registrations.add(accepted);
         if (inner.aborted) this.#settleLate();

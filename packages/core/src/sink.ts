@@ -13,7 +13,7 @@ export interface Sink {
 
 /** One accepted registration. */
 export interface Registration {
-  /** How often `renew` should be called. */
+  /** How often `renew` should be called; above 0. */
   readonly renewEveryMs?: number;
   /**
    * Keeps the registration alive, or makes sure that it is still there. A rejection means that it may be lost: core
