@@ -14,6 +14,8 @@ import { table } from "./table.ts";
 export async function demo(options: DemoOptions): Promise<number> {
   const startedAt = performance.now();
   const interrupted = interruption();
+  let over = false;
+  void interrupted.then(() => (over = true));
   print(options.registry === "consul" ? "Looking for a Consul, or starting one …" : "Setting the stage …");
   const setting = options.registry === "memory" ? memoryStage() : consulStage(urlOf(options.registry));
   let stage: Stage;
@@ -24,8 +26,9 @@ export async function demo(options: DemoOptions): Promise<number> {
     return 1;
   }
   try {
+    if (over) return 130;
     print(`${styleText("bold", "Rollcall")}: ${stage.description}.\n`);
-    const lines = await Promise.race([play(stage), interrupted]);
+    const lines = await Promise.race([play(stage, () => over), interrupted]);
     if (lines === "interrupted") return 130;
     const held = lines.every(({ ok }) => ok);
     print(`\n${table(lines)}\n`);
@@ -40,8 +43,11 @@ export async function demo(options: DemoOptions): Promise<number> {
   }
 }
 
-/** Tells the story. A step that throws is a line that did not hold, and ends it: what follows builds on it. */
-async function play(stage: Stage): Promise<readonly Line[]> {
+/**
+ * Tells the story. A step that throws is a line that did not hold, and ends it: what follows builds on it. Once it is
+ * `over` not a word more: what then fails does so because the stage is being taken down.
+ */
+async function play(stage: Stage, over: () => boolean): Promise<readonly Line[]> {
   const lines: Line[] = [];
   let told = "";
   const tell = (text: string): void => {
@@ -50,6 +56,7 @@ async function play(stage: Stage): Promise<readonly Line[]> {
   };
   try {
     for await (const line of story(stage, tell)) {
+      if (over()) break;
       lines.push(line);
       const calls = line.tally === undefined ? "" : `${line.tally.calls} calls, ${line.tally.failures.length} failed: `;
       print(`  ${line.ok ? styleText("green", "ok") : styleText("red", "NOT OK")}  ${calls}${line.seen}`);

@@ -45,11 +45,15 @@ describe("the demo", { timeout: 120_000 }, () => {
     expect(await child.end("SIGINT")).toEqual({ code: 0, signal: null });
   });
 
-  it("ends everything and exits with 130 when it is interrupted", async () => {
-    const child = start();
-    await child.printed(/Stopping the Nest server/, 60_000);
-    expect(await child.end("SIGINT")).toEqual({ code: 130, signal: null });
-  });
+  it.each(["Setting the stage", "Stopping the Nest server"])(
+    'ends everything, tells no more, and exits with 130 when it is interrupted at "%s"',
+    async (moment) => {
+      const child = start();
+      await child.printed(new RegExp(moment), 60_000);
+      expect(await child.end("SIGINT")).toEqual({ code: 130, signal: null });
+      expect(texts(child).at(-1)).toBe("Ending …");
+    },
+  );
 
   it.each([
     [["--nonsense"], "demo: Unknown option '--nonsense' (--help shows what there is)"],
