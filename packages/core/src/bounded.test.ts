@@ -17,6 +17,29 @@ describe("bounded", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("gives back what it took once, also when the work ends after it was given up", async () => {
+    const taken: string[] = [];
+    const signal = Object.assign(aborter().signal, {
+      addEventListener: () => void taken.push("listener"),
+      removeEventListener: () => void taken.push("no listener"),
+    });
+    let give: (() => void) | undefined;
+    const after = (_: number, run: () => void): (() => void) => {
+      give = run;
+      taken.push("timer");
+      return () => void taken.push("no timer");
+    };
+    const { env } = manualClock();
+    const work = Promise.withResolvers<void>();
+    const seen = settlement(bounded({ ...env, after }, bounds({ signal }), () => work.promise));
+    give?.();
+    work.reject(new Error("the work's own"));
+    await rejection(work.promise);
+    await Promise.resolve();
+    expect(seen.error).toBe(late);
+    expect(taken.toSorted()).toEqual(["listener", "no listener", "no timer", "timer"]);
+  });
+
   it("starts the work in the same turn", () => {
     let started = false;
     void bounded(manualClock().env, bounds(), () => (started = true));

@@ -33,7 +33,11 @@ export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T |
       scope.abort(reason);
     };
     const onAbort = (): void => cut(signal?.reason);
+    let open = true;
     const finish = (): void => {
+      // Work that was given up may still end.
+      if (!open) return;
+      open = false;
       cancel?.();
       signal?.removeEventListener("abort", onAbort);
     };
