@@ -1,7 +1,7 @@
 import { type Backoff, RECONNECT, fullJitter } from "./backoff.ts";
 import { channels } from "./channels.ts";
 import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
-import { type Env, resolveEnv } from "./env.ts";
+import { type Env, resolveEnv, stayAlive } from "./env.ts";
 import { ClosedError } from "./errors.ts";
 import { type Instance, address, sameInstance } from "./instance.ts";
 import type { Instancer } from "./instancer.ts";
@@ -39,7 +39,8 @@ export interface Endpointer<C> extends Closable {
   readonly endpoints: readonly Endpoint<C>[];
   /**
    * Resolves when the service is known and the first clients have been made (or have failed); a service that is known
-   * to have no instances is ready. Rejects with `ClosedError` when closed, with `signal.reason` when aborted.
+   * to have no instances is ready. Rejects with `ClosedError` when closed, with `signal.reason` when aborted. The process
+   * stays alive meanwhile, though the registry may be down and nothing but the next try be due.
    */
   ready(options?: ReadyOptions): Promise<void>;
 }
@@ -123,7 +124,10 @@ class InstancerEndpointer<C> implements Endpointer<C> {
   }
 
   ready({ signal, any }: ReadyOptions = {}): Promise<void> {
-    return (any === true ? this.#anyReady : this.#ready).wait(signal);
+    // Waiting for any is what calls do, whose deadlines keep the process alive already.
+    if (any === true) return this.#anyReady.wait(signal);
+    const letGo = stayAlive(this.#env);
+    return this.#ready.wait(signal).finally(letGo);
   }
 
   /** Follows the snapshot. */

@@ -59,3 +59,11 @@ export function sleep(
     signal?.addEventListener("abort", end);
   });
 }
+
+/**
+ * Keeps the process alive until the returned function is called: for who awaits something that only background timers,
+ * which keep nothing alive, will bring about.
+ */
+export function stayAlive(env: Env): () => void {
+  return env.after(2 ** 31 - 1, () => undefined, { keepAlive: true });
+}

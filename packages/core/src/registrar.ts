@@ -2,7 +2,7 @@ import { untilAborted } from "./abort.ts";
 import { RECONNECT, fullJitter } from "./backoff.ts";
 import { bounded } from "./bounded.ts";
 import { channels } from "./channels.ts";
-import { type Env, resolveEnv } from "./env.ts";
+import { type Env, resolveEnv, stayAlive } from "./env.ts";
 import { ClosedError, TimeoutError } from "./errors.ts";
 import { type Instance, asInstance } from "./instance.ts";
 import { type Abortable, type Closable, closable } from "./lifecycle.ts";
@@ -41,8 +41,6 @@ const TRY_MS = 5_000;
 const SETTLE_MS = 500;
 /** Taking a registration back, with all it waits for, must not hold up a shutdown. */
 const REMOVE_MS = 2_000;
-/** As long as it takes: a timer that only keeps the process alive while somebody awaits. */
-const AWAIT_MS = 2 ** 31 - 1;
 
 /** Makes a {@link Registrar} over a backend's {@link Sink}. Writes nothing before `register()`. The caller closes it. */
 export function createRegistrar(
@@ -116,7 +114,7 @@ class SinkRegistrar implements Registrar {
     wish.kept ||= this.#registered;
     if (this.#registered) return;
     wish.waiting++;
-    const letGo = this.#env.after(AWAIT_MS, () => undefined, { keepAlive: true });
+    const letGo = stayAlive(this.#env);
     const turn = this.#exclusive(async () => {
       signal?.throwIfAborted();
       if (this.#registered) return;

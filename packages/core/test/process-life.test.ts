@@ -50,6 +50,18 @@ describe("a process", () => {
     expect(out.split("\n")).toEqual(["attempts", "deadline", "deadline", "closed"]);
   });
 
+  it("stays for who waits until a service is known, though the registry fails", async () => {
+    const out = await run(`
+      let asked = 0;
+      const source = { name: "late", async *watch() { if (++asked < 3) throw new Error("down"); yield []; } };
+      const client = core.createClient({ instancer: core.createInstancer("lorem", source), factory: () => 1 });
+      const signal = AbortSignal.timeout(10); // which keeps no process alive either
+      await client.ready({ signal }).catch(({ name }) => console.log(name));
+      await client.ready();
+      console.log(asked);`);
+    expect(out.split("\n")).toEqual(["TimeoutError", "3"]);
+  });
+
   it("hears of no unhandled rejection and no warning, whatever a call left behind", async () => {
     const out = await run(`${INSTANCER}
       process.on("unhandledRejection", () => console.log("unhandled"));
