@@ -79,6 +79,14 @@ describe("the lorem client", () => {
     ]);
   });
 
+  it("says why it knows nothing", async () => {
+    const registry = embedded();
+    registry.stop(new Error("the registry is away"));
+    const lines: string[] = [];
+    await client(registry, (line) => lines.push(line));
+    await expect.poll(() => lines).toContain("lorem is pending: no instances (the registry is away)");
+  });
+
   it.each([
     ["no JSON", "{", /JSON|Expected/],
     ["JSON that is no object", "[]", /the body must be a JSON object/],

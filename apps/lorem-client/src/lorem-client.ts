@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import type { Server } from "node:http";
 import { NestFactory } from "@nestjs/core";
-import { address, channels, type Closable, closable, type Registry } from "@rollcall/core";
+import { address, channels, type Closable, closable, messageOf, type Registry } from "@rollcall/core";
 import { gateway } from "@rollcall/express";
 import { SERVICE, urlOf } from "@rollcall/lorem-server";
 import { getClientToken } from "@rollcall/nestjs";
@@ -36,7 +36,9 @@ export async function startLoremClient(options: LoremClientOptions): Promise<Lor
   const { registry, port = 0, host, print = () => undefined } = options;
   const unsubscribe = channels.snapshotChanged.subscribe(({ service, snapshot }) => {
     if (service !== SERVICE) return;
-    print(`${service} is ${snapshot.state}: ${snapshot.instances.map(address).join(", ") || "no instances"}`);
+    const known = snapshot.instances.map(address).join(", ") || "no instances";
+    const reason = "error" in snapshot ? ` (${messageOf(snapshot.error)})` : "";
+    print(`${service} is ${snapshot.state}: ${known}${reason}`);
   });
   try {
     const app = await NestFactory.create(loremClientModule(registry), { logger: false, abortOnError: false });
