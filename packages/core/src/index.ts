@@ -38,6 +38,7 @@ export { type Channel, type InstanceMessage, channels } from "./channels.ts";
 
 // ---- for authors of policies and backends
 
+export { CANCELLED, SUCCESS } from "./pick.ts";
 export { type Env, resolveEnv, sleep, systemEnv } from "./env.ts";
 export { type Cache, createCache } from "./cache.ts";
 export { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./policy.ts";

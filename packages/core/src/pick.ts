@@ -4,6 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 export type Outcome =
   { readonly kind: "success" } | { readonly kind: "failure"; readonly error: unknown } | { readonly kind: "cancelled" };
 
+/** The two outcomes that carry nothing: frozen, so that they can be shared by all picks. */
 export const SUCCESS: Outcome = Object.freeze({ kind: "success" });
 export const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
 

@@ -1,4 +1,4 @@
-import type { Attempt, Outcome } from "@rollcall/core";
+import { type Attempt, CANCELLED, type Outcome, SUCCESS } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import { isOwnAbort } from "./failure.ts";
 import { destroyBody } from "./unread-body.ts";
@@ -128,6 +128,3 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#onEnd = undefined;
   }
 }
-
-const SUCCESS: Outcome = { kind: "success" };
-const CANCELLED: Outcome = { kind: "cancelled" };
