@@ -28,6 +28,18 @@ describe.skipIf(serverSkipped("etcd"))("an etcd for tests", () => {
     expect(await has("lasting")).toBe(true);
   });
 
+  it("has its older data again after they were saved and restored", async () => {
+    await call("put", { key: base64("older"), value: base64("x") });
+    await etcd.kill();
+    await etcd.save();
+    await etcd.start();
+    await call("put", { key: base64("newer"), value: base64("x") });
+    await etcd.kill();
+    await etcd.restore();
+    await etcd.start();
+    expect([await has("older"), await has("newer")]).toEqual([true, false]);
+  });
+
   it("has forgotten everything after a wipe", async () => {
     await call("put", { key: base64("doomed"), value: base64("x") });
     await etcd.restart({ wipe: true });

@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { dirname } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadTestcontainers } from "./docker-runtime.ts";
 import { type Life, logTail, type Machine } from "./machine.ts";
@@ -23,7 +26,7 @@ const LABEL = "rollcall.test-server";
 /** Writable for everybody in every image. */
 const DATA_DIR = "/tmp/rollcall-data";
 
-/** Runs a server in a container. A restart is one of the same container; a wipe means a new container. */
+/** Runs a server in a container. A restart is one of the same container; other data mean a new container. */
 export async function dockerMachine(options: DockerMachineOptions): Promise<{ machine: Machine; host: string }> {
   const { kind, image, hostPort, keepData, args } = options;
   const { GenericContainer, getContainerRuntimeClient, Wait } = await loadTestcontainers();
@@ -39,6 +42,9 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
   });
   const log = logTail();
   let id: string | undefined;
+  /** The data folder as an archive: what was saved, and what the next container begins with. */
+  let saved: Buffer | undefined;
+  let initial: Buffer | undefined;
   const dog = watchdog('[ -z "$told" ] || docker rm -f -v "$told"');
 
   const create = async (): Promise<string> => {
@@ -47,6 +53,9 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
       .withLabels({ [LABEL]: label })
       .withEntrypoint([kind.binary.name])
       .withCommand([...command, ...args])
+      .withCopyArchivesToContainer(
+        initial === undefined ? [] : [{ tar: Readable.from([initial]), target: dirname(DATA_DIR) }],
+      )
       .withExposedPorts({ container: ports[kind.ports[0]] ?? 0, host: hostPort })
       // The first sign of life is enough here: whether it is ready, or has ended, is found out for all machines alike.
       .withWaitStrategy(Wait.forLogMessage(/./));
@@ -99,7 +108,20 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
       // One that has ended meanwhile takes no signal; that is the same as having taken it.
       if ((await container.inspect()).State.Running) await container.kill({ signal });
     },
-    wipe: remove,
+    async wipe() {
+      initial = undefined;
+      await remove();
+    },
+    async save() {
+      saved = undefined;
+      if (id !== undefined)
+        saved = await buffer(await client.container.fetchArchive(client.container.getById(id), DATA_DIR));
+    },
+    async restore() {
+      if (saved === undefined) throw new Error(`no data of ${kind.name} were saved`);
+      initial = saved;
+      await remove();
+    },
     log: log.read,
     async dispose() {
       await remove();

@@ -35,6 +35,8 @@ export async function environmentServer(kind: ServerKind, url: string, timeoutMs
     start: () => Promise.resolve(),
     restart: refuse,
     wipe: refuse,
+    save: refuse,
+    restore: refuse,
     log: () => "",
     ...closable(() => Promise.resolve()),
   };

@@ -7,6 +7,10 @@ export interface Machine {
   signal(signal: NodeJS.Signals): Promise<void>;
   /** Deletes the data of a server that does not run. */
   wipe(): Promise<void>;
+  /** Copies the data of a server that does not run; the copy before is forgotten. */
+  save(): Promise<void>;
+  /** Puts the copy in the place of the data of a server that does not run. Rejects if there is none. */
+  restore(): Promise<void>;
   /** The last of what it printed. */
   log(): string;
   /** Frees everything that is left, running or not. */

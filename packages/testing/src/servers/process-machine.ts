@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { rmSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { existsSync, rmSync } from "node:fs";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFree } from "../free-port.ts";
@@ -24,6 +24,7 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
   const folder = await mkdtemp(join(tmpdir(), `rollcall-${kind.name}-`));
   // Not the folder itself: a server may want to make it, with rights to its own liking.
   const dataDir = join(folder, "data");
+  const savedDir = join(folder, "saved");
   if (leftovers.size === 0) process.once("exit", removeLeftovers);
   leftovers.set(folder, undefined);
   const dog = watchdog('[ -z "$told" ] || kill -9 "$told"; rm -rf -- "$1"', folder);
@@ -60,6 +61,8 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
     return { ended };
   };
 
+  const wipe = (): Promise<void> => rm(dataDir, { recursive: true, force: true });
+
   return {
     get pid() {
       return child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
@@ -68,7 +71,16 @@ export async function processMachine({ kind, binary, ports, keepData, args }: Pr
     async signal(signal) {
       child?.kill(signal);
     },
-    wipe: () => rm(dataDir, { recursive: true, force: true }),
+    wipe,
+    async save() {
+      await rm(savedDir, { recursive: true, force: true });
+      await cp(dataDir, savedDir, { recursive: true });
+    },
+    async restore() {
+      if (!existsSync(savedDir)) throw new Error(`no data of ${kind.name} were saved`);
+      await wipe();
+      await cp(savedDir, dataDir, { recursive: true });
+    },
     log: log.read,
     async dispose() {
       child?.kill("SIGKILL");

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { freePort } from "../free-port.ts";
@@ -89,6 +90,27 @@ describe.skipIf(process.platform === "win32")("runServer", () => {
     await server.wipe();
     await server.start();
     expect(await starts(server)).toBe(1);
+  });
+
+  it("puts older data back in the place of newer ones, as often as wanted", async () => {
+    const server = await start();
+    await expect(server.save()).rejects.toThrow("counter runs");
+    await server.kill();
+    await expect(server.restore()).rejects.toThrow("no data of counter were saved");
+    await server.save();
+    for (const round of [2, 3]) {
+      await server.start();
+      await server.restart({ wipe: false });
+      expect(await starts(server), `round ${round}`).toBe(3);
+      await expect(server.restore()).rejects.toThrow("counter runs");
+      await server.kill();
+      await server.restore();
+    }
+    await server.start();
+    expect(await starts(server)).toBe(2);
+    const folder = join(dataDirOf(server), "..");
+    await server.close();
+    expect(existsSync(folder)).toBe(false);
   });
 
   it("keeps no data over a restart if it was told so", async () => {

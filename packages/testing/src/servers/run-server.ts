@@ -73,10 +73,12 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
     }
   };
 
-  const wipe = async (): Promise<void> => {
-    if (ended !== undefined) throw new Error(`${name} runs: kill or stop it before its data are wiped`);
-    await machine.wipe();
+  /** Does something to the data, which must not be in use. */
+  const whileDown = async (done: string, act: () => Promise<void>): Promise<void> => {
+    if (ended !== undefined) throw new Error(`${name} runs: kill or stop it before its data are ${done}`);
+    await act();
   };
+  const wipe = (): Promise<void> => whileDown("wiped", machine.wipe);
 
   const server: TestServer = {
     name,
@@ -102,6 +104,8 @@ export async function runServer(options: RunServerOptions): Promise<TestServer> 
       await start();
     },
     wipe,
+    save: () => whileDown("saved", machine.save),
+    restore: () => whileDown("restored", machine.restore),
     log: () => machine.log(),
     ...closable(async () => {
       closed = true;

@@ -3,7 +3,10 @@ import type { Closable } from "@rollcall/core";
 /** How a server was found: see `startConsul`. */
 export type Way = "environment" | "binary" | "docker" | "debian";
 
-/** What can be done to a server: `kill` is everything that ends and starts it, `freeze` is freezing and thawing. */
+/**
+ * What can be done to a server: `kill` is everything that ends and starts it, `freeze` is freezing and thawing, `wipe` is
+ * everything that changes its data behind its back.
+ */
 export type Fault = "kill" | "freeze" | "wipe";
 
 /** What every kind of server takes. */
@@ -54,6 +57,10 @@ export interface TestServer extends Closable {
   restart(options: { readonly wipe: boolean }): Promise<void>;
   /** Deletes its data. Rejects while it runs. */
   wipe(): Promise<void>;
+  /** Keeps a copy of its data, in the place of an earlier one. Rejects while it runs. */
+  save(): Promise<void>;
+  /** Puts the copy in the place of its data, as from a backup. Rejects while it runs, and if nothing was saved. */
+  restore(): Promise<void>;
   /** The last 20 kB that it printed, over all its lives. */
   log(): string;
 }
