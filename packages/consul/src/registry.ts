@@ -17,7 +17,7 @@ import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "
 import { consulSink } from "./sink.ts";
 import { consulSource } from "./source.ts";
 
-/** How an `https://` URL is connected to; each means what it means in `node:tls`. */
+/** How an `https://` URL is connected to; each means what it means in `node:tls`: contents, not names of files. */
 export interface ConsulTlsOptions {
   readonly ca?: string | Buffer | readonly (string | Buffer)[] | undefined;
   readonly cert?: string | Buffer | undefined;
@@ -46,7 +46,7 @@ export interface ConsulRegistryOptions {
   readonly waitMs?: number | undefined;
   /** How long any request may take that Consul answers at once. Default 5 s. */
   readonly timeoutMs?: number | undefined;
-  /** How Consul finds out that a registered instance is dead. Default: a TTL of 15 s. */
+  /** How Consul finds out that a registered instance is dead. Default: a TTL of 30 s. */
   readonly check?: ConsulCheck | undefined;
   /** When Consul forgets an instance whose check keeps failing. Default 1 min, which is also the least. */
   readonly deregisterCriticalAfterMs?: number | undefined;
@@ -65,9 +65,9 @@ const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
   datacenter: is.nonEmptyString,
   namespace: is.nonEmptyString,
   tls: is.shape({
-    ca: (value, path) => (Array.isArray(value) ? value : [value]).forEach((each) => isPem(each, path)),
-    cert: isPem,
-    key: isPem,
+    ca: (value, path) => (Array.isArray(value) ? value : [value]).forEach((each) => is.pem(each, path)),
+    cert: is.pem,
+    key: is.pem,
     passphrase: is.string,
     servername: is.string,
     rejectUnauthorized: is.boolean,
@@ -151,11 +151,6 @@ function checkUrl(value: unknown, path: string): void {
   is.url(value, path);
   const { search, hash } = new URL(String(value));
   if (search !== "" || hash !== "") throw new InvalidOptionError(path, "a URL without ? and #", value);
-}
-
-function isPem(value: unknown, path: string): void {
-  if (value instanceof Uint8Array || (typeof value === "string" && value !== "")) return;
-  throw new InvalidOptionError(path, "a PEM text or a Buffer", value);
 }
 
 function checkConnection({ url, tls, client }: ConsulRegistryOptions): void {

@@ -39,6 +39,17 @@ describe("is", () => {
     ["number from 1 to 2", is.number(1, 2), [1, 2], [0, 2.1, Infinity, NaN]],
     ["oneOf", is.oneOf("a", 1, false), ["a", 1, false], ["b", "1", true, undefined]],
     ["host", is.host, ["a", "10.0.0.1", "::1", "[::1]"], ["", "a:80", "[::1]:80", "http://a", "a/b", "me@a", "a b", 1]],
+    [
+      "pem",
+      is.pem,
+      [
+        "-----BEGIN CERTIFICATE-----\nMII",
+        "# mine\n-----BEGIN EC PRIVATE KEY-----",
+        Buffer.from("x"),
+        new Uint8Array(1),
+      ],
+      ["/etc/ssl/ca.pem", "", "MII", 1, null, {}, new ArrayBuffer(1), [Buffer.from("x")]],
+    ],
     ["registry", is.registry, [registry], [{}, { ...registry, close: 1 }, [], fn, "memory", null]],
     ["instancer", is.instancer, [{ subscribe: fn }], [{}, registry, fn, null]],
     ["balancer", is.balancer, [{ pick: fn }], [{}, policy, fn, null]],
@@ -69,6 +80,9 @@ describe("is", () => {
     });
     expect(problem(is.oneOf("a", "b"), "c")?.message).toBe('invalid option x: expected a | b, got "c"');
     expect(problem(is.registry, { ...registry, registrar: 1 })?.path).toBe("x.registrar");
+    expect(problem(is.pem, "/etc/ssl/ca.pem")?.message).toBe(
+      'invalid option x: expected a PEM text or a Buffer, not the name of a file, got "/etc/ssl/ca.pem"',
+    );
     expect(problem(is.number(1), 0)?.expected).toBe("a number >= 1");
     expect(problem(is.number(1, 5), 0)?.expected).toBe("a number from 1 to 5");
   });

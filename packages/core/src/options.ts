@@ -32,6 +32,11 @@ export const is = {
   durationMs: check("a number of milliseconds >= 0", (value) => typeof value === "number" && value >= 0),
   port: check("an integer from 1 to 65535", (value) => Number.isInteger(value) && between(value, 1, 65_535)),
   url: check("an absolute http:// or https:// URL", isHttpUrl),
+  /** A certificate or a key by its contents, as `node:tls` takes it: a name of a file would fail only when connecting. */
+  pem: check(
+    "a PEM text or a Buffer, not the name of a file",
+    (value) => value instanceof Uint8Array || (typeof value === "string" && value.includes("-----BEGIN ")),
+  ),
   /** A host name or an IP address as it stands in an authority: without scheme, port, path and user. */
   host: (value: unknown, path: string): void => {
     if (typeof value !== "string" || !HOST.test(value)) {
