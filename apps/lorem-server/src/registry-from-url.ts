@@ -5,6 +5,9 @@ import { UsageError } from "./command-line.ts";
 /** The port of a Consul agent's HTTP interface, if the URL names none. */
 const CONSUL_PORT = "8500";
 
+/** The time after which a server that was killed is gone: shorter than usual, as who tries that out here waits for it. */
+const TTL_MS = 15_000;
+
 /**
  * Makes the registry that a URL names; the caller closes it.
  *
@@ -19,7 +22,7 @@ export function registryFromUrl(text: string): Registry {
   const url = URL.parse(text);
   if (text === "memory:") return memoryRegistry();
   if (url?.protocol === "consul:" && text === `consul://${url.host}` && url.hostname !== "") {
-    return consulRegistry({ url: `http://${url.hostname}:${url.port || CONSUL_PORT}` });
+    return consulRegistry({ url: `http://${url.hostname}:${url.port || CONSUL_PORT}`, check: { ttlMs: TTL_MS } });
   }
   throw new UsageError(`--registry must be memory: or consul://host:port, not "${text}"`);
 }

@@ -6,7 +6,7 @@ const instance = createInstance({ service: "lorem", host: "2001:db8::1", port: 8
 
 describe("defineCheck", () => {
   it.each<[string, ConsulCheck, object]>([
-    ["a TTL of 15 s by default", {}, { TTL: "15000ms" }],
+    ["a TTL of 30 s by default", {}, { TTL: "30000ms" }],
     ["a TTL", { ttlMs: 2_000 }, { TTL: "2000ms" }],
     [
       "a path of the instance",

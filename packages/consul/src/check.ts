@@ -3,8 +3,8 @@ import { type Instance, InvalidOptionError, address, checkOptions, is, required 
 /**
  * How Consul finds out that an instance is dead:
  *
- * - `ttlMs` (default, 15 s): the instance says by itself that it is alive, three times as often. Needs no connection
- *   from Consul to the instance, and notices a frozen event loop.
+ * - `ttlMs` (default, 30 s): the instance says by itself that it is alive, three times as often, and every 5 s at least.
+ *   Needs no connection from Consul to the instance, and notices a frozen event loop.
  * - `http`: the agent requests a path of the instance (`/health`) or a whole URL; any 2xx is alive.
  * - `tcp`: the agent connects to the instance (`true`), or to another `host:port`.
  */
@@ -19,7 +19,8 @@ export type CheckDefinition =
   | { readonly HTTP: string; readonly Interval: string; readonly Timeout: string }
   | { readonly TCP: string; readonly Interval: string; readonly Timeout: string };
 
-export const DEFAULT_TTL_MS = 15_000;
+/** Well above the outages that a network has: instances that cannot reach Consul for 20 s must not all disappear. */
+export const DEFAULT_TTL_MS = 30_000;
 const DEFAULT_INTERVAL_MS = 5_000;
 const DEFAULT_TIMEOUT_MS = 2_000;
 

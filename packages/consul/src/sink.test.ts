@@ -104,7 +104,7 @@ describe("registering with a consul sink", () => {
         Name: "Service 'lorem' check",
         Notes: expect.stringMatching(/^announced by rollcall [0-9a-f-]{36}$/),
         Status: "passing",
-        TTL: "15000ms",
+        TTL: "30000ms",
         DeregisterCriticalServiceAfter: "60000ms",
       },
     });
