@@ -2,7 +2,11 @@ import { integer, readSettings, registryFromUrl, runApp, usage } from "@rollcall
 import { startLoremClient } from "./lorem-client.ts";
 
 const SETTINGS = {
-  registry: { env: "REGISTRY", default: "consul://127.0.0.1:8500", help: "memory: or consul://host:port" },
+  registry: {
+    env: "REGISTRY",
+    default: "consul://127.0.0.1:8500",
+    help: "memory:, consul://host:port or etcd://host:port",
+  },
   port: { env: "PORT", default: "8080", help: "where to listen, 0 for any free port" },
   host: { env: "HOST", help: "the address to listen on, all of them if not given" },
 } as const;

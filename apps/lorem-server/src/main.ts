@@ -4,7 +4,11 @@ import { registryFromUrl } from "./registry-from-url.ts";
 import { runApp } from "./run-app.ts";
 
 const SETTINGS = {
-  registry: { env: "REGISTRY", default: "consul://127.0.0.1:8500", help: "memory: or consul://host:port" },
+  registry: {
+    env: "REGISTRY",
+    default: "consul://127.0.0.1:8500",
+    help: "memory:, consul://host:port or etcd://host:port",
+  },
   framework: { env: "FRAMEWORK", default: "nest", help: FRAMEWORKS.join(" or ") },
   port: { env: "PORT", default: "0", help: "where to listen, 0 for any free port" },
   host: { env: "HOST", help: "the address to listen on, all of them if not given" },

@@ -17,6 +17,14 @@ describe("registryFromUrl", () => {
     },
   );
 
+  it.each(["etcd://127.0.0.1:2379", "etcd://etcd", "etcd://[::1]:2379", "etcd://a,b:2379,[::1]"])(
+    "makes an etcd registry from %s",
+    async (url) => {
+      await using registry = registryFromUrl(url);
+      expect(registry.name).toBe("etcd");
+    },
+  );
+
   it("asks the Consul that the URL names", async () => {
     const asked = Promise.withResolvers<string>();
     const agent = createServer((request, response) => {
@@ -44,13 +52,18 @@ describe("registryFromUrl", () => {
     "consul://host:8500?dc=a",
     "consul://user:secret@host:8500",
     "http://127.0.0.1:8500",
-    "etcd://127.0.0.1:2379",
+    "etcd:",
+    "etcd://",
+    "etcd://a,",
+    "etcd://host:99999",
+    "etcd://host:2379/prefix",
+    "etcd://user:secret@host:2379",
     "memory:somewhere",
   ])("refuses %j", (url) => {
     expect(() => registryFromUrl(url)).toThrowError(
       expect.objectContaining({
         name: "UsageError",
-        message: `--registry must be memory: or consul://host:port, not "${url}"`,
+        message: `--registry must be memory:, consul://host:port or etcd://host:port, not "${url}"`,
       }),
     );
   });

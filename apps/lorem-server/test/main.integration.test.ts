@@ -58,7 +58,10 @@ describe.each(["nest", "express"])("the lorem-server program on %s", (framework)
 
 describe("the lorem-server program", () => {
   it.each([
-    [["--registry", "redis://somewhere"], '--registry must be memory: or consul://host:port, not "redis://somewhere"'],
+    [
+      ["--registry", "redis://somewhere"],
+      '--registry must be memory:, consul://host:port or etcd://host:port, not "redis://somewhere"',
+    ],
     [["--framework", "koa"], '--framework must be nest or express, not "koa"'],
     [["--port", "70000"], '--port must be a whole number from 0 to 65535, not "70000"'],
     [["--drain-ms", "soon"], '--drain-ms must be a whole number from 0 to 600000, not "soon"'],

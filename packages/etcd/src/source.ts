@@ -1,0 +1,133 @@
+import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf } from "@rollcall/core";
+import type { IKeyValue, IWatchResponse } from "etcd3";
+import { type Entry, decodeEntry, rangeOf } from "./client.ts";
+import type { EtcdConnection } from "./connection.ts";
+import { EtcdError } from "./etcd-error.ts";
+
+/** How an {@link etcdSource} reads. */
+export interface EtcdSourceOptions {
+  /** Before `/<service>/<id>`; does not end with a slash. */
+  readonly prefix: string;
+  /** How often everything is read again although the watch says nothing. */
+  readonly relistMs: number;
+  readonly env: Env;
+}
+
+/** Enough to see what is wrong; a list of 100,000 bad records must not become 100,000 messages. */
+const MAX_REPORTED = 10;
+
+/**
+ * Reads one service: a list of its keys, and then a watch from the next revision on, whose changes are applied to the
+ * list. Every `relistMs` (give or take a quarter) the list is read anew, for what neither etcd nor the network says: a
+ * permission that was withdrawn, a stream that is silent for ever.
+ *
+ * A compacted log, a revision that went back, or another cluster at the same address end the watch, for its changes
+ * would be wrong; everything else that goes wrong throws. Neither is mended here: core watches anew, with a new list,
+ * and never from an old revision, which in a restored etcd would mean for ever.
+ */
+export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, options: EtcdSourceOptions): Source {
+  const { service, tags } = query;
+  const { env } = options;
+  const range = rangeOf(options.prefix, service);
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
+    // The list and the changes come from one member: another one may be behind.
+    const session = await connection.session(signal);
+    const entries = new Map<string, Entry>();
+    let revision = 0n;
+    let cluster = "";
+
+    /** Resolves with false if this is not the etcd that was read before. */
+    const list = async (): Promise<boolean> => {
+      const { header, kvs } = await session.call(
+        `listing service "${service}"`,
+        (api, call) => api.kv.range(range, call),
+        signal,
+      );
+      if (cluster !== "" && (header.cluster_id !== cluster || BigInt(header.revision) < revision)) return false;
+      [revision, cluster] = [BigInt(header.revision), header.cluster_id];
+      entries.clear();
+      report(kvs.map(put));
+      return true;
+    };
+    const put = (kv: IKeyValue): Entry => {
+      const entry = decodeEntry(range, service, kv);
+      entries.set(kv.key.toString("latin1"), entry);
+      return entry;
+    };
+    /** Whether anything has changed. Changes that the list had already are skipped. */
+    const apply = ({ header, events }: IWatchResponse): boolean => {
+      const fresh = events.filter(({ kv }) => BigInt(kv.mod_revision) > revision);
+      const written: Entry[] = [];
+      for (const { type, kv } of fresh) {
+        if (type === "Delete") entries.delete(kv.key.toString("latin1"));
+        else written.push(put(kv));
+      }
+      report(written);
+      if (BigInt(header.revision) > revision) revision = BigInt(header.revision);
+      return fresh.length > 0;
+    };
+
+    await list();
+    yield setOf(service, tags, entries.values());
+    const request = { ...range, start_revision: String(revision + 1n), fragment: true };
+    const { watch: changes, created } = await session.watch(`watching service "${service}"`, request, signal);
+    const onAbort = (): void => changes.cancel(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    let cancelRelist: (() => void) | undefined;
+    try {
+      let response: IWatchResponse | undefined = created;
+      while (!signal.aborted) {
+        if (response === undefined) {
+          if (!(await list())) return;
+          yield setOf(service, tags, entries.values());
+        } else {
+          const { header, canceled, compact_revision, cancel_reason } = response;
+          if (header.cluster_id !== cluster || compact_revision !== "0") return;
+          if (response.created && BigInt(header.revision) < revision) return;
+          if (canceled) throw new EtcdError(`etcd ended the watch of service "${service}": ${cancel_reason}`);
+          if (apply(response)) yield setOf(service, tags, entries.values());
+        }
+        cancelRelist ??= env.after(options.relistMs * (0.75 + env.random() / 2), () => {
+          cancelRelist = undefined;
+          changes.nudge();
+        });
+        response = await changes.next();
+      }
+    } finally {
+      cancelRelist?.();
+      signal.removeEventListener("abort", onAbort);
+      changes.cancel(signal.reason);
+    }
+  }
+
+  function report(entries: readonly Entry[]): void {
+    const bad = entries.filter((entry) => "error" in entry);
+    if (bad.length === 0) return;
+    channels.badRecord.publish({
+      registry: "etcd",
+      service,
+      skipped: bad.length,
+      errors: bad.slice(0, MAX_REPORTED),
+    });
+  }
+
+  return { name: "etcd", watch };
+}
+
+/** @throws EtcdError if there are keys, but no instance: nothing but junk must not pass for nothing. */
+function setOf(service: string, tags: readonly string[], entries: Iterable<Entry>): readonly Instance[] {
+  const instances: Instance[] = [];
+  const errors: unknown[] = [];
+  for (const entry of entries) {
+    if ("instance" in entry) instances.push(entry.instance);
+    else errors.push(entry.error);
+  }
+  if (instances.length === 0 && errors.length > 0) {
+    const [cause] = errors;
+    throw new EtcdError(`none of ${errors.length} records of service "${service}" is usable: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  return instances.filter((instance) => tags.every((tag) => instance.tags.includes(tag)));
+}
