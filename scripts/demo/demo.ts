@@ -1,8 +1,8 @@
 import { styleText } from "node:util";
 import { messageOf } from "@rollcall/core";
-import { consulStage } from "./consul-stage.ts";
 import { memoryStage } from "./memory-stage.ts";
 import type { DemoOptions } from "./options.ts";
+import { processStage } from "./process-stage.ts";
 import type { Stage } from "./stage.ts";
 import { type Line, story } from "./story.ts";
 import { table } from "./table.ts";
@@ -16,8 +16,11 @@ export async function demo(options: DemoOptions): Promise<number> {
   const interrupted = interruption();
   let over = false;
   void interrupted.then(() => (over = true));
-  print(options.registry === "consul" ? "Looking for a Consul, or starting one …" : "Setting the stage …");
-  const setting = options.registry === "memory" ? memoryStage() : consulStage(urlOf(options.registry));
+  const { kind, url } = options;
+  print(
+    kind !== undefined && url === undefined ? `Looking for ${kind.title}, or starting it …` : "Setting the stage …",
+  );
+  const setting = kind === undefined ? memoryStage() : processStage(kind, url);
   let stage: Stage;
   try {
     stage = await setting;
@@ -89,10 +92,6 @@ function whatToTry({ clientUrl }: Stage): string {
     `  curl ${clientUrl}/sd-lorem/instances                     # what the client knows`,
     "Ctrl-C ends it.",
   ].join("\n");
-}
-
-function urlOf(registry: DemoOptions["registry"]): URL | undefined {
-  return registry instanceof URL ? registry : undefined;
 }
 
 function seconds(startedAt: number): string {

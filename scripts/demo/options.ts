@@ -1,18 +1,21 @@
 import { parseArgs } from "node:util";
+import { REGISTRY_KINDS, type RegistryKind } from "./registry-kind.ts";
 
 /** What the demo can be told. */
 export interface DemoOptions {
-  /** `memory` and `consul` start a registry of their own; a URL is that of a Consul that runs already. */
-  readonly registry: "memory" | "consul" | URL;
+  /** Undefined: the embedded registry. */
+  readonly kind?: RegistryKind | undefined;
+  /** Where one runs already. Undefined: one of the demo's own is found or started. */
+  readonly url?: URL | undefined;
   /** Leave everything running at the end. */
   readonly keep: boolean;
 }
 
-const USAGE = `npm run demo -- [--registry memory|consul|consul://host:port] [--keep]
+const USAGE = `npm run demo -- [--registry memory|consul|etcd|consul://host:port|etcd://host:port] [--keep]
 
   --registry  memory (default): everything in this process, over the embedded registry
-              consul: separate processes, over a real Consul that is found or started
-              consul://host:port: the same, over the Consul there
+              consul, etcd: separate processes, over a real one that is found or started
+              consul://host:port, etcd://host:port: the same, over the one there
   --keep      leave it running at the end, to try things out`;
 
 /** Reads the command line. Prints the usage for `--help`, or one line for a mistake: then the exit code is returned. */
@@ -30,7 +33,7 @@ export function readOptions(args: readonly string[]): DemoOptions | number {
       process.stdout.write(`${USAGE}\n`);
       return 0;
     }
-    return { registry: readRegistry(values.registry), keep: values.keep };
+    return { ...readRegistry(values.registry), keep: values.keep };
   } catch (error) {
     const [message = ""] = error instanceof Error ? error.message.split(/\. /) : [];
     process.stderr.write(`demo: ${message} (--help shows what there is)\n`);
@@ -38,10 +41,15 @@ export function readOptions(args: readonly string[]): DemoOptions | number {
   }
 }
 
-function readRegistry(text: string): DemoOptions["registry"] {
+function readRegistry(text: string): Pick<DemoOptions, "kind" | "url"> {
   const name = text.replace(/:(\/\/)?$/, "");
-  if (name === "memory" || name === "consul") return name;
+  if (name === "memory") return {};
   const url = URL.parse(text);
-  if (url?.protocol === "consul:" && url.hostname !== "" && text === `consul://${url.host}`) return url;
-  throw new Error(`--registry must be memory, consul or consul://host:port, not "${text}"`);
+  for (const kind of REGISTRY_KINDS) {
+    if (name === kind.scheme) return { kind };
+    if (url?.protocol === `${kind.scheme}:` && url.hostname !== "" && text === `${kind.scheme}://${url.host}`) {
+      return { kind, url };
+    }
+  }
+  throw new Error(`--registry must be memory, consul, etcd, consul://host:port or etcd://host:port, not "${text}"`);
 }

@@ -1,21 +1,20 @@
-import { SERVICE } from "@rollcall/lorem-server";
 import { tcpProxy } from "@rollcall/testing";
-import { startConsul } from "@rollcall/testing/servers";
 import { type ChildApp, startChild } from "./child-app.ts";
+import type { RegistryKind } from "./registry-kind.ts";
 import type { Stage, StageServer } from "./stage.ts";
 import { until } from "./until.ts";
 
 const SERVER_MAIN = new URL("../../apps/lorem-server/dist/main.js", import.meta.url);
 const CLIENT_MAIN = new URL("../../apps/lorem-client/dist/main.js", import.meta.url);
 
-/** The lease of a registration in Consul, as `consulRegistry` has it by default. */
+/** After which time the lorem apps are forgotten when they do not say that they are alive. */
 const TTL_MS = 15_000;
 
 /** Nobody waits longer for a process to end in good order. */
 const END_MS = 8_000;
 
-/** A Consul, and how to lose it. */
-interface Agent {
+/** A registry's server, and how to lose it. */
+interface Server {
   readonly description: string;
   readonly url: URL;
   lose(): Promise<void>;
@@ -23,17 +22,17 @@ interface Agent {
   close(): Promise<void>;
 }
 
-/** Servers and client in processes of their own, over a real Consul: the one at `url`, or one that is found or started. */
-export async function consulStage(url: URL | undefined): Promise<Stage> {
-  const agent = await (url === undefined ? ownAgent() : foreignAgent(url));
-  const registry = `consul://${agent.url.host}`;
+/** Servers and client in processes of their own, over a real registry: the one at `url`, or one that is found or started. */
+export async function processStage(kind: RegistryKind, url: URL | undefined): Promise<Stage> {
+  const server = await (url === undefined ? ownServer(kind) : foreignServer(kind, url));
+  const registry = `${kind.scheme}://${server.url.host}`;
   const servers = new Map<StageServer, ChildApp>();
   const start = (main: URL, args: readonly string[]): ChildApp =>
     startChild(main, ["--registry", registry, "--host", "127.0.0.1", ...args]);
-  const take = (server: StageServer): ChildApp => {
-    const taken = servers.get(server);
-    if (taken === undefined) throw new Error(`${server.instanceId} does not run`);
-    servers.delete(server);
+  const take = (running: StageServer): ChildApp => {
+    const taken = servers.get(running);
+    if (taken === undefined) throw new Error(`${running.instanceId} does not run`);
+    servers.delete(running);
     return taken;
   };
   const endAll = async (children: Iterable<ChildApp>): Promise<void> => {
@@ -47,9 +46,9 @@ export async function consulStage(url: URL | undefined): Promise<Stage> {
     try {
       const [, serverUrl = "", instanceId = ""] = await child.printed(/listening on (\S+) \(\w+, instance (\S+)\)/);
       await child.printed(/registered as/);
-      const server = { framework, url: serverUrl, instanceId };
-      servers.set(server, child);
-      return server;
+      const started = { framework, url: serverUrl, instanceId };
+      servers.set(started, child);
+      return started;
     } catch (error) {
       await child.end("SIGKILL");
       throw error;
@@ -58,33 +57,28 @@ export async function consulStage(url: URL | undefined): Promise<Stage> {
   try {
     const [, clientUrl = ""] = await client.printed(/listening on (\S+)/);
     return {
-      description: `two servers and a client in processes of their own, ${agent.description}`,
+      description: `two servers and a client in processes of their own, ${server.description}`,
       clientUrl,
       ttlMs: TTL_MS,
       startServer,
-      async stopServer(server) {
-        const { code, signal } = await take(server).end("SIGTERM");
-        if (code !== 0) throw new Error(`${server.instanceId} ended with ${signal ?? `exit code ${code}`}`);
+      async stopServer(running) {
+        const { code, signal } = await take(running).end("SIGTERM");
+        if (code !== 0) throw new Error(`${running.instanceId} ended with ${signal ?? `exit code ${code}`}`);
       },
-      async killServer(server) {
-        await take(server).end("SIGKILL");
+      async killServer(running) {
+        await take(running).end("SIGKILL");
       },
-      loseRegistry: agent.lose,
-      returnRegistry: agent.bringBack,
-      async registered() {
-        const path = `/v1/health/service/${SERVICE}?passing`;
-        const response = await fetch(new URL(path, agent.url), { signal: AbortSignal.timeout(2_000) });
-        const entries = (await response.json()) as readonly { readonly Service: { readonly ID: string } }[];
-        return entries.map(({ Service }) => Service.ID);
-      },
+      loseRegistry: server.lose,
+      returnRegistry: server.bringBack,
+      registered: () => kind.registered(server.url),
       async close() {
         await endAll([client, ...servers.values()]);
-        await agent.close();
+        await server.close();
       },
     };
   } catch (error) {
     await client.end("SIGKILL");
-    await agent.close();
+    await server.close();
     throw error;
   }
 }
@@ -97,26 +91,25 @@ async function endInGoodOrder(child: ChildApp): Promise<void> {
 }
 
 /** One of our own: lost is killed with SIGKILL. It comes back empty. */
-async function ownAgent(): Promise<Agent> {
-  const consul = await startConsul({ faults: ["kill"], keepData: false });
+async function ownServer(kind: RegistryKind): Promise<Server> {
+  const server = await kind.start({ faults: ["kill", "wipe"], keepData: false });
   return {
-    description: `a Consul of the demo's own (${consul.via})`,
-    url: new URL(consul.url),
-    lose: () => consul.kill(),
-    bringBack: () => consul.start(),
-    close: () => consul.close(),
+    description: `${kind.title} of the demo's own (${server.via})`,
+    url: new URL(server.url),
+    lose: () => server.kill(),
+    bringBack: () => server.restart({ wipe: true }),
+    close: () => server.close(),
   };
 }
 
 /** Somebody else's: nobody kills it. The way to it leads through a proxy, and lost means cut off there. */
-async function foreignAgent(url: URL): Promise<Agent> {
-  const port = Number(url.port || 8500);
-  const proxy = await tcpProxy({ target: { host: url.hostname, port } });
-  const agent = new URL(proxy.url);
+async function foreignServer(kind: RegistryKind, { hostname: host, port: given }: URL): Promise<Server> {
+  const port = Number(given || kind.defaultPort);
+  const proxy = await tcpProxy({ target: { host, port } });
+  const url = new URL(proxy.url);
   try {
-    await until(`Consul at ${url.hostname}:${port}`, 5_000, async () => {
-      const { ok, status } = await fetch(new URL("/v1/status/leader", agent));
-      if (!ok) throw new Error(`it answers with status ${status}`);
+    await until(`${kind.title} at ${host}:${port}`, 5_000, async () => {
+      await kind.probe(url);
       return true;
     });
   } catch (error) {
@@ -124,8 +117,8 @@ async function foreignAgent(url: URL): Promise<Agent> {
     throw error;
   }
   return {
-    description: `the Consul at ${url.hostname}:${port}, through a proxy that can be cut`,
-    url: agent,
+    description: `the ${kind.title} at ${host}:${port}, through a proxy that can be cut`,
+    url,
     lose: () => proxy.cut(),
     bringBack: () => proxy.open(),
     // What is still registered there is deregistered by then; the processes have ended.
