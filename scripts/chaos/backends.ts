@@ -1,0 +1,12 @@
+import type { Backend } from "./backend.ts";
+import { consul } from "./consul.ts";
+
+/** All registries that the suite knows, in the order of the table. */
+export const backends: readonly Backend[] = [consul];
+
+/** @throws Error that lists the names there are. */
+export function backendNamed(name: string): Backend {
+  const found = backends.find((backend) => backend.name === name);
+  if (found !== undefined) return found;
+  throw new Error(`no backend is called "${name}"; there are ${backends.map((backend) => backend.name).join(", ")}`);
+}

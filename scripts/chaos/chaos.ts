@@ -1,0 +1,59 @@
+import { styleText } from "node:util";
+import { writeTable } from "./document.ts";
+import type { DirectorMethods } from "./director.ts";
+import type { ChaosOptions } from "./options.ts";
+import type { Result } from "./result.ts";
+import { footnotes, table } from "./table.ts";
+import { startWorker } from "./worker.ts";
+
+const DIRECTOR = new URL("./director.ts", import.meta.url);
+const SHORT_SCALE = 0.3;
+
+/** Plays the rows on all backends at the same time, and prints what came of it. Resolves with the exit code. */
+export async function chaos(options: ChaosOptions): Promise<number> {
+  const startedAt = performance.now();
+  const scale = options.short ? SHORT_SCALE : 1;
+  const results: Result[] = [];
+  await Promise.all(
+    options.backends.map(async ({ name }) => {
+      const director = startWorker<DirectorMethods>(DIRECTOR);
+      for (const row of options.rows) {
+        const result = await director.ask("play", { backend: name, row: row.name, scale });
+        results.push(result);
+        print(progress(result));
+      }
+      await director.ask("close");
+      await director.retire(10_000);
+    }),
+  );
+  const broken = results.filter(({ breaches }) => breaches.length > 0);
+  const text = table(results);
+  print(`\n${text}\n`);
+  if (options.whole) await writeTable(text, footnotes());
+  const took = `${((performance.now() - startedAt) / 60_000).toFixed(1)} min`;
+  if (broken.length === 0) print(`${results.length} rows, all within their limits, in ${took}.`);
+  else
+    print(
+      styleText(
+        "red",
+        `${broken.length} of ${results.length} rows broke their limits: ${broken.map(nameOf).join(", ")}`,
+      ),
+    );
+  return broken.length === 0 ? 0 : 1;
+}
+
+function progress(result: Result): string {
+  const took = `${(result.tookMs / 1_000).toFixed(0)} s`;
+  if (result.no !== undefined) return styleText("dim", `–   ${nameOf(result)}: ${result.no}`);
+  if (result.breaches.length === 0) return `${styleText("green", "ok")}  ${nameOf(result)} (${took})`;
+  const log = `.cache/chaos/${result.backend}-${result.row}.log`;
+  return `${styleText("red", "BROKEN")}  ${nameOf(result)} (${took}; ${log})\n    ${result.breaches.join("\n    ")}`;
+}
+
+function nameOf({ backend, row }: Result): string {
+  return `${backend}/${row}`;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

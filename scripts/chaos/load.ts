@@ -1,0 +1,51 @@
+import { messageOf } from "@rollcall/core";
+import { nowMs } from "./now-ms.ts";
+
+export interface Failure {
+  readonly atMs: number;
+  readonly error: string;
+}
+
+/** What came of some calls. */
+export interface Tally {
+  readonly calls: number;
+  readonly failures: readonly Failure[];
+}
+
+/** A stream of calls that goes on until it is stopped. */
+export interface Load {
+  /** Starts no more calls, waits for those under way, and says what came of all of them. */
+  stop(): Promise<Tally>;
+}
+
+/** Makes calls at a steady rate, however long each of them takes. */
+export function startLoad(callsPerSecond: number, call: () => Promise<void>): Load {
+  const failures: Failure[] = [];
+  const underWay = new Set<Promise<void>>();
+  const startedAt = performance.now();
+  let calls = 0;
+  const start = (): void => {
+    calls++;
+    const done = call()
+      .catch((error: unknown) => void failures.push({ atMs: nowMs(), error: explain(error) }))
+      .finally(() => underWay.delete(done));
+    underWay.add(done);
+  };
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - startedAt) * callsPerSecond) / 1_000);
+    for (let missing = due - calls; missing > 0; missing--) start();
+  }, 5);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await Promise.all(underWay);
+      return { calls, failures };
+    },
+  };
+}
+
+/** An error and all that it was made of. */
+function explain(error: unknown): string {
+  const parts = error instanceof AggregateError ? error.errors : [];
+  return [messageOf(error), ...parts.map((part: unknown) => explain(part))].join(" | ");
+}

@@ -1,0 +1,64 @@
+import { backendNamed } from "./backends.ts";
+import { type Result, rightLimitMs } from "./result.ts";
+import { rows } from "./rows.ts";
+import type { Rate } from "./traffic.ts";
+
+const HEAD = [
+  "What happens",
+  "Registry",
+  "Calls",
+  "Failed",
+  "View right after",
+  "Requests/s per watch",
+  "per registration",
+  "Left",
+  "",
+];
+
+/** The results as one table, in the order of the suite, for a terminal and for Markdown alike. */
+export function table(results: readonly Result[]): string {
+  const lines = rows.flatMap((row) =>
+    results
+      .filter((result) => result.row === row.name)
+      .map((result) => {
+        const { title: registry } = backendNamed(result.backend);
+        if (result.no !== undefined) return [row.title, registry, "–", "–", "–", "–", "–", "–", `no: ${result.no}`];
+        const verdict = result.breaches.length === 0 ? "ok" : "**BROKEN**";
+        if (result.measures === undefined) return [row.title, registry, "–", "–", "–", "–", "–", "–", verdict];
+        const { calls, failures, rightMs, perWatch, perRegistration, left } = result.measures;
+        return [
+          row.title,
+          registry,
+          calls.toLocaleString("en"),
+          `${failures.length}${row.unreachable === undefined ? "" : " ²"}`,
+          `${rightMs === null ? "never" : `${(rightMs / 1_000).toFixed(1)} s`}${rightLimitMs(row) > 3_000 ? " ¹" : ""}`,
+          inWords(perWatch),
+          inWords(perRegistration),
+          String(left.length),
+          verdict,
+        ];
+      }),
+  );
+  const all = [HEAD, ...lines];
+  const widths = HEAD.map((_, column) => Math.max(3, ...all.map((line) => (line[column] ?? "").length)));
+  const numeric = (column: number): boolean => column >= 2 && column <= 7;
+  const write = (line: readonly string[]): string =>
+    `| ${line.map((cell, column) => (numeric(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join(" | ")} |`;
+  const rule = `| ${widths.map((width, column) => (numeric(column) ? `${"-".repeat(width - 1)}:` : "-".repeat(width))).join(" | ")} |`;
+  return [write(HEAD), rule, ...lines.map(write)].join("\n");
+}
+
+/** What the marks in the table mean. */
+export function footnotes(): string {
+  const reasons = (pick: "anew" | "unreachable"): string =>
+    rows.flatMap((row) => (row[pick] === undefined ? [] : [`“${row.title}” (${row[pick]})`])).join("; ");
+  return [
+    "Requests per second: the mean over the time in which the registry was ill, and the busiest second in brackets.",
+    `¹ Up to 15 s are allowed, because something has to be made anew: ${reasons("anew")}.`,
+    `² Calls may fail: ${reasons("unreachable")}.`,
+  ].join("\n\n");
+}
+
+function inWords(rate: Rate | null): string {
+  return rate === null ? "–" : `${rate.mean.toFixed(1)} (${rate.peak})`;
+}
