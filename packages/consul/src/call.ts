@@ -1,8 +1,9 @@
 import { EventEmitter } from "node:events";
 import type { Agent, IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Writable } from "node:stream";
-import { TimeoutError } from "@rollcall/core";
+import { type Env, TimeoutError } from "@rollcall/core";
 import type { ConsulApi } from "./client.ts";
+import type { Turns } from "./turns.ts";
 
 /** One half's way to Consul: a client, and what goes with each of its requests. */
 export interface ConsulAccess {
@@ -11,8 +12,11 @@ export interface ConsulAccess {
   readonly namespace?: string | undefined;
   /** The sockets of this half, if they are not the client's own. */
   readonly agent?: Agent | undefined;
+  /** If it limits how many requests it has at a time. The others wait, and that is no part of their time-out. */
+  readonly turns?: Turns | undefined;
   /** A longer answer is refused while it arrives. */
   readonly maxAnswerBytes: number;
+  readonly env: Env;
 }
 
 export interface ConsulCall {
@@ -50,7 +54,7 @@ const REFUSED_WITHIN_MS = 1_000;
 /**
  * One request through the vendor's client, with what the client leaves out: it ends at once when `signal` aborts
  * (rejecting with `signal.reason`, the socket is closed), when the body is cut off or longer than allowed, and after
- * `timeoutMs` at the latest.
+ * `timeoutMs` at the latest. It does not keep the process alive: whoever awaits it does.
  *
  * @throws ConsulError with the answer's status and text unless it is 2xx; `TimeoutError` when the time is over.
  */
@@ -61,36 +65,45 @@ export async function call(
   signal: AbortSignal,
 ): Promise<ConsulAnswer> {
   signal.throwIfAborted();
+  const { api, env } = access;
   const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
-  const startedMs = performance.now();
+  const endTurn = await access.turns?.take(signal);
+  const startedMs = env.now();
   const ctx = new EventEmitter();
-  let failure: ConsulError | undefined;
-  const fail = (message: string): void => {
-    failure ??= new ConsulError(`${what}: ${message}`);
+  let failure: Error | undefined;
+  const fail = (error: Error): void => {
+    failure ??= error;
     ctx.emit("cancel");
   };
-  const body = new BoundedBody(access.maxAnswerBytes, fail);
+  const body = new BoundedBody(access.maxAnswerBytes, (message) => fail(new ConsulError(`${what}: ${message}`)));
   const onAbort = (): void => void ctx.emit("cancel");
   signal.addEventListener("abort", onAbort);
+  const cancelTimer = env.after(request.timeoutMs, () => {
+    fail(new TimeoutError(`consul: ${what}`, request.timeoutMs));
+  });
   try {
-    const token = access.token ?? access.api._defaults?.token;
-    const { headers } = await access.api[method === "GET" ? "_get" : "_put"]({
+    // It may have been aborted between getting the turn and hearing of it.
+    signal.throwIfAborted();
+    const token = access.token ?? api._defaults?.token;
+    const { headers } = await api[method === "GET" ? "_get" : "_put"]({
       path: request.path,
       params: { ...request.params },
       query: given({ ...request.query, ns: access.namespace }),
       headers: given({ "x-consul-token": token }),
       ...(request.body === undefined ? {} : { body: request.body, type: "json" }),
       ...(access.agent === undefined ? {} : { agent: access.agent }),
-      timeout: request.timeoutMs,
+      timeout: 0,
       ctx,
       pipe: body,
     });
     return { headers, text: body.text };
   } catch (error) {
     signal.throwIfAborted();
-    throw failure ?? explain(what, error, body.text, request.timeoutMs, performance.now() - startedMs);
+    throw failure ?? explain(what, error, body.text, env.now() - startedMs);
   } finally {
+    cancelTimer();
     signal.removeEventListener("abort", onAbort);
+    endTurn?.();
   }
 }
 
@@ -133,8 +146,7 @@ class BoundedBody extends Writable {
   }
 }
 
-function explain(what: string, error: unknown, text: string, timeoutMs: number, elapsedMs: number): Error {
-  if (has(error, "isTimeout", true)) return new TimeoutError(`consul: ${what}`, timeoutMs, error);
+function explain(what: string, error: unknown, text: string, elapsedMs: number): Error {
   if (has(error, "isResponse", true)) {
     const statusCode = (error as { readonly statusCode?: number }).statusCode;
     return new ConsulError(`${what}: answered ${statusCode}${text.trim() === "" ? "" : `: ${excerpt(text)}`}`, {
@@ -148,7 +160,8 @@ function explain(what: string, error: unknown, text: string, timeoutMs: number, 
   const hint =
     has(error, "code", "ECONNRESET") && elapsedMs < REFUSED_WITHIN_MS
       ? " (if Consul is up, this may be its limit of connections per client address, limits.http_max_conns_per_client," +
-        " 200 by default: each watched service takes one)"
+        " 200 by default, which all processes of this host share: share one registry in each, lower its maxConnections," +
+        " or raise the limit)"
       : "";
   return new ConsulError(`${what}: ${message === "" ? code : message}${hint}`, { cause: error });
 }

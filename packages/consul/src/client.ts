@@ -32,7 +32,8 @@ export interface ConsulRequest {
   readonly headers: Record<string, string>;
   readonly body?: unknown;
   readonly type?: "json" | undefined;
-  readonly timeout: number;
+  /** Always 0, for none: time-outs come as cancellations. */
+  readonly timeout: 0;
   /** `emit("cancel")` aborts the request and closes its socket. */
   readonly ctx: EventEmitter;
   /** Gets the body; the client then neither keeps nor decodes it. */

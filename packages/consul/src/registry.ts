@@ -11,11 +11,14 @@ import {
   resolveEnv,
 } from "@rollcall/core";
 import Consul from "consul";
+import { backgroundAgent } from "./background-agent.ts";
 import type { ConsulAccess } from "./call.ts";
 import { type ConsulCheck, MAX_MS, checkConsulCheck } from "./check.ts";
 import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "./client.ts";
+import { Polls } from "./polls.ts";
 import { consulSink } from "./sink.ts";
 import { consulSource } from "./source.ts";
+import { Turns } from "./turns.ts";
 
 /** How an `https://` URL is connected to; each means what it means in `node:tls`: contents, not names of files. */
 export interface ConsulTlsOptions {
@@ -46,6 +49,12 @@ export interface ConsulRegistryOptions {
   readonly waitMs?: number | undefined;
   /** How long any request may take that Consul answers at once. Default 5 s. */
   readonly timeoutMs?: number | undefined;
+  /**
+   * How many connections all watches share; those of a registry that announces come on top, at most ten. With more watches
+   * than that, each asks in turn, at least every three seconds. Default 100: half of what Consul allows to all processes
+   * of a host together.
+   */
+  readonly maxConnections?: number | undefined;
   /** How Consul finds out that a registered instance is dead. Default: a TTL of 30 s. */
   readonly check?: ConsulCheck | undefined;
   /** When Consul forgets an instance whose check keeps failing. Default 1 min, which is also the least. */
@@ -75,6 +84,9 @@ const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
   stale: is.boolean,
   waitMs: is.number(1_000, 600_000),
   timeoutMs: is.number(1, MAX_MS),
+  maxConnections: (value, path) => {
+    if (!Number.isInteger(value) || (value as number) < 1) throw new InvalidOptionError(path, "an integer >= 1", value);
+  },
   check: checkConsulCheck,
   deregisterCriticalAfterMs: is.number(60_000, MAX_MS),
   zoneKey: (value, path) => {
@@ -90,6 +102,9 @@ const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
   env: is.env,
 };
 
+/** How many requests of announcing run at a time. They are short; a server with hundreds of instances must not flood. */
+const MAX_WRITES = 10;
+
 /**
  * Makes a {@link Registry} over a Consul agent. Connects only when something is watched or registered. The caller
  * closes it, which deregisters what it registered and leaves no socket behind.
@@ -104,12 +119,15 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
   const env = resolveEnv(options.env);
   const [reader, writer] = options.client === undefined ? [connect(options), connect(options)] : share(options.client);
   const common: Omit<ConsulAccess, "api"> = {
+    env,
     token: options.token,
     namespace: options.namespace,
     maxAnswerBytes: options.maxAnswerBytes ?? 16 * 1024 * 1024,
   };
   const timeoutMs = options.timeoutMs ?? 5_000;
   const zoneKey = options.zoneKey ?? "zone";
+  const polls = new Polls(options.maxConnections ?? 100);
+  const turns = new Turns(MAX_WRITES);
   const background = new Set<Promise<void>>();
 
   return createRegistry({
@@ -123,19 +141,19 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
         datacenter: options.datacenter,
         stale: options.stale ?? false,
         zoneKey,
+        polls,
         env,
       });
     },
     sink(instance) {
       encodeInstance(instance, zoneKey); // what Consul cannot hold is refused now, not when it is registered
       return consulSink(
-        { ...common, ...writer },
+        { ...common, ...writer, turns },
         {
           check: options.check ?? {},
           deregisterCriticalAfterMs: options.deregisterCriticalAfterMs ?? 60_000,
           timeoutMs,
           zoneKey,
-          env,
           background,
         },
       );
@@ -170,13 +188,13 @@ function connect(options: ConsulRegistryOptions): Half {
   const url = new URL(options.url ?? "http://127.0.0.1:8500");
   const path = url.pathname.replace(/\/+$/, "");
   url.pathname = path.endsWith("/v1") ? path : `${path}/v1`;
-  const tls = options.tls as https.AgentOptions | undefined;
-  const settings = {
+  const agent = backgroundAgent({
+    secure: url.protocol === "https:",
     keepAlive: true,
+    ...(options.tls as https.AgentOptions | undefined),
     // The client asks for the host as the URL writes it, and nothing resolves "[::1]"; an agent's own host is used first.
     ...(url.hostname.startsWith("[") ? { host: url.hostname.slice(1, -1) } : {}),
-  };
-  const agent = url.protocol === "https:" ? new https.Agent({ ...settings, ...tls }) : new http.Agent(settings);
+  });
   // Its types know neither baseUrl nor the verbs.
   const made = new Consul({ baseUrl: url.href, agent } as ConstructorParameters<typeof Consul>[0]);
   return { api: made as unknown as ConsulApi, agent };
@@ -190,8 +208,10 @@ function share(client: Consul | ConsulApi): readonly [Half, Half] {
 
 /** An agent with the same options, but its own and unlimited sockets; none if it is not one of Node's own. */
 function siblingOf(agent: (http.Agent & { readonly options?: http.AgentOptions }) | undefined): http.Agent | undefined {
-  const Kind = [http.Agent, https.Agent].find((each) => agent?.constructor === each);
-  return Kind && new Kind({ ...agent?.options, maxSockets: Infinity, maxTotalSockets: Infinity });
+  const kind: unknown = agent?.constructor;
+  if (agent === undefined || (kind !== http.Agent && kind !== https.Agent)) return undefined;
+  const secure = kind === https.Agent;
+  return backgroundAgent({ ...agent.options, secure, maxSockets: Infinity, maxTotalSockets: Infinity });
 }
 
 /** Resolves when the sockets are really gone. */

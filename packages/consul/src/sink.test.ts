@@ -1,4 +1,4 @@
-import { type InstanceInit, type Registration, createInstance, createRegistrar, systemEnv } from "@rollcall/core";
+import { type InstanceInit, type Registration, createInstance, createRegistrar } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { type FakeConsul, type Reply, type SeenRequest, answer, fakeConsul } from "../test/fake-consul.ts";
 import type { ConsulCheck } from "./check.ts";
@@ -63,7 +63,6 @@ function sinkOf(fake: FakeConsul, more: Partial<ConsulSinkOptions> = {}) {
     deregisterCriticalAfterMs: 60_000,
     timeoutMs: 5_000,
     zoneKey: "zone",
-    env: systemEnv,
     background: new Set(),
     ...more,
   });

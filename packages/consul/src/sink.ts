@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Env, type Instance, type Sink, isDiscoveryError, sleep } from "@rollcall/core";
+import { type Instance, type Sink, TimeoutError, bounded, isDiscoveryError, sleep } from "@rollcall/core";
 import { type ConsulAccess, ConsulError, call, parseAnswer } from "./call.ts";
 import { type ConsulCheck, DEFAULT_TTL_MS, defineCheck, duration } from "./check.ts";
 import { encodeInstance } from "./client.ts";
@@ -10,7 +10,6 @@ export interface ConsulSinkOptions {
   readonly deregisterCriticalAfterMs: number;
   readonly timeoutMs: number;
   readonly zoneKey: string;
-  readonly env: Env;
   /** Gets what goes on after a call has been given up, so that the connection is not closed under it. */
   readonly background: Set<Promise<void>>;
 }
@@ -31,7 +30,8 @@ const [FIRST_LOOK_MS, MAX_LOOK_MS] = [10, 250];
  * has written meanwhile is left alone by `remove`.
  */
 export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Sink {
-  const { check, env, timeoutMs } = options;
+  const { env } = access;
+  const { check, timeoutMs } = options;
   const owner = randomUUID(); // an identity, not a chance: it must differ between processes
   const notes = `announced by rollcall ${owner}`;
   const isTtl = !("http" in check || "tcp" in check);
@@ -68,7 +68,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       if (env.now() + delayMs >= deadlineMs) {
         throw new ConsulError(`the agent accepted ${instance.id}, but a client would not see it: ${missing}`);
       }
-      await sleep(env, delayMs, signal, { keepAlive: true });
+      await sleep(env, delayMs, signal);
     }
   };
 
@@ -119,7 +119,10 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
 
   /** The caller left while the agent may have accepted already: nobody else would take that back. */
   const undo = (instance: Instance): void => {
-    undoing = remove(instance, AbortSignal.timeout(REMOVE_MS))
+    const onTimeout = (): TimeoutError => new TimeoutError(`deregistering ${instance.id} in consul`, REMOVE_MS);
+    // The process stays for it, as it does for every removal.
+    const bounds = { timeoutMs: REMOVE_MS, onTimeout, keepAlive: true };
+    undoing = bounded(env, bounds, (scope) => remove(instance, scope.signal))
       .catch(() => undefined) // then the check will: nobody renews it
       .finally(() => options.background.delete(undoing));
     options.background.add(undoing);

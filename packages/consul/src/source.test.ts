@@ -1,6 +1,7 @@
 import { type Instance, type NormalizedQuery, type Source, channels, createInstancer, systemEnv } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { type FakeConsul, type Reply, answer, fakeConsul, record } from "../test/fake-consul.ts";
+import { Polls } from "./polls.ts";
 import { type ConsulSourceOptions, consulSource } from "./source.ts";
 
 const ports = (instances: readonly Instance[] | undefined) => instances?.map(({ port }) => port);
@@ -15,7 +16,15 @@ function sourceOf(fake: FakeConsul, { query, options }: Given = {}) {
   return consulSource(
     fake.access(),
     { service: "lorem", tags: [], passingOnly: true, ...query },
-    { waitMs: 30_000, timeoutMs: 5_000, stale: false, zoneKey: "zone", env: systemEnv, ...options },
+    {
+      waitMs: 30_000,
+      timeoutMs: 5_000,
+      stale: false,
+      zoneKey: "zone",
+      polls: new Polls(100),
+      env: systemEnv,
+      ...options,
+    },
   );
 }
 
@@ -82,7 +91,11 @@ describe("what a consul source asks", () => {
     const access = fake.access();
     const api = Object.assign(access.api, { _defaults: { dc: "dc3" } });
     const options = { waitMs: 1_000, timeoutMs: 1_000, stale: false, zoneKey: "zone", env: systemEnv };
-    const source = consulSource({ ...access, api }, { service: "x", tags: [], passingOnly: true }, options);
+    const source = consulSource(
+      { ...access, api },
+      { service: "x", tags: [], passingOnly: true },
+      { ...options, polls: new Polls(1) },
+    );
     await source.watch(new AbortController().signal)[Symbol.asyncIterator]().next();
     expect((await fake.request(1)).query.get("dc")).toBe("dc3");
   });

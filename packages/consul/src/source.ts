@@ -1,6 +1,7 @@
 import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf, sleep } from "@rollcall/core";
 import { type ConsulAccess, type ConsulAnswer, ConsulError, call, parseAnswer } from "./call.ts";
 import { decodeInstances } from "./client.ts";
+import type { Polls } from "./polls.ts";
 
 /** How a {@link consulSource} asks. */
 export interface ConsulSourceOptions {
@@ -13,6 +14,8 @@ export interface ConsulSourceOptions {
   readonly stale: boolean;
   /** Which key of the metadata is the zone. */
   readonly zoneKey: string;
+  /** Who may poll now, and for how long. */
+  readonly polls: Polls;
   readonly env: Env;
 }
 
@@ -28,7 +31,7 @@ const UNSETTLED_MS = 30_000;
 
 /**
  * Reads one service by blocking queries: each answer carries an index, and the next request is answered when the index
- * has moved, or after `waitMs`. The rules are HashiCorp's: an answer is no proof of change (core compares); an index
+ * has moved, or after `waitMs` (less if there are more watches than connections: see {@link Polls}). The rules are HashiCorp's: an answer is no proof of change (core compares); an index
  * that is missing or 0 is not waited for; one that goes backwards means that Consul's state was replaced, so the watch
  * ends. A non-empty answer that says so is still good news and is yielded; an empty one may come from a registry that
  * has lost its data, and is left to the next watch, which core does not believe at once. The same goes for a service
@@ -38,15 +41,17 @@ const UNSETTLED_MS = 30_000;
  */
 export function consulSource(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions): Source {
   const { service, tags, passingOnly } = query;
-  const { waitMs, env } = options;
+  const { env, polls } = options;
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
   const pace = pacer(env);
   let lostMs = -Infinity;
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
+    const leave = polls.join();
     try {
       yield* poll(signal);
     } finally {
+      leave();
       if (!signal.aborted) lostMs = env.now();
     }
   }
@@ -56,26 +61,7 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
     let populated = false;
     while (!signal.aborted) {
       await pace(signal);
-      const blocking = index > 0n;
-      const answer = await call(
-        access,
-        "GET",
-        {
-          path: "/health/service/{service}",
-          params: { service },
-          query: {
-            passing: passingOnly ? "1" : undefined,
-            tag: tags[0], // the others are filtered here: old versions of Consul take only one
-            dc: options.datacenter ?? access.api._defaults?.dc,
-            stale: options.stale ? "1" : undefined,
-            index: blocking ? String(index) : undefined,
-            wait: blocking ? `${waitMs}ms` : undefined,
-          },
-          // Consul adds up to a sixteenth to the wait, so that not all clients come back at the same time.
-          timeoutMs: blocking ? waitMs + waitMs / 16 + SLACK_MS : options.timeoutMs,
-        },
-        signal,
-      );
+      const answer = await ask(index, signal);
       const instances = decode(answer);
       const next = indexOf(answer);
       const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
@@ -85,6 +71,33 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
       index = next;
       populated = instances.length > 0;
       if (index === 0n) await sleep(env, BLIND_INTERVAL_MS, signal);
+    }
+  }
+
+  /** One poll: waits for its turn, then until the index is another one. */
+  async function ask(index: bigint, signal: AbortSignal): Promise<ConsulAnswer> {
+    const blocking = index > 0n;
+    const { waitMs, end } = await polls.take(blocking ? options.waitMs : 0, signal);
+    // Consul adds up to a sixteenth to the wait, so that not all clients come back at the same time. A short poll may be
+    // one of many, at a Consul that has a lot to do.
+    const slackMs = waitMs < options.waitMs ? options.timeoutMs : waitMs / 16 + SLACK_MS;
+    try {
+      const request = {
+        path: "/health/service/{service}",
+        params: { service },
+        query: {
+          passing: passingOnly ? "1" : undefined,
+          tag: tags[0], // the others are filtered here: old versions of Consul take only one
+          dc: options.datacenter ?? access.api._defaults?.dc,
+          stale: options.stale ? "1" : undefined,
+          index: blocking ? String(index) : undefined,
+          wait: blocking ? `${waitMs}ms` : undefined,
+        },
+        timeoutMs: waitMs + slackMs,
+      };
+      return await call(access, "GET", request, signal);
+    } finally {
+      end();
     }
   }
 

@@ -157,19 +157,6 @@ describe.skipIf(serverSkipped("consul"))("a consul registry whose Consul", () =>
 });
 
 describe.skipIf(serverSkipped("consul"))("a consul registry whose Consul has", () => {
-  it("a limit of connections: the error names it", async () => {
-    await using consul = await startConsul({
-      keepData: false,
-      args: ["-hcl=limits { http_max_conns_per_client = 4 }"],
-    });
-    await using registry = consulRegistry({ url: consul.url });
-    const clients = Array.from({ length: 8 }, () => follow(registry.instancer(newService())));
-    const errors = () => clients.map(({ snapshot }) => String((snapshot as { error?: unknown }).error));
-    await until("some fail", () => errors().some((error) => error.includes("http_max_conns_per_client")));
-    // Nobody runs hot because of it, and those that have a connection keep it.
-    await until("four are served", () => clients.filter(({ snapshot }) => snapshot.state === "live").length >= 4);
-  });
-
   it("access control: the token opens it, for reading and for writing", async () => {
     const token = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05";
     const acl = `acl { enabled = true default_policy = "deny" tokens { master = "${token}" agent = "${token}" } }`;
