@@ -1,8 +1,9 @@
 import type { Backend } from "./backend.ts";
 import { consul } from "./consul.ts";
+import { etcd } from "./etcd.ts";
 
 /** All registries that the suite knows, in the order of the table. */
-export const backends: readonly Backend[] = [consul];
+export const backends: readonly Backend[] = [consul, etcd];
 
 /** @throws Error that lists the names there are. */
 export function backendNamed(name: string): Backend {

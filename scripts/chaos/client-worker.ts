@@ -31,8 +31,9 @@ export type ClientMethods = {
   stopLoad(): Promise<Tally>;
   /** When the view became right and then stayed so for `quietMs`; undefined if it did not within `withinMs`. */
   seen(options: { readonly truth: Truth; readonly quietMs: number; readonly withinMs: number }): Promise<number | null>;
-  /** The fewest instances that it knew at any time since then. */
-  fewestSince(fromMs: number): Promise<number>;
+  /** From now on the least number of instances it knows is kept. */
+  resetFewest(): Promise<void>;
+  fewest(): Promise<number>;
   traffic(period: Period): Promise<Rate>;
   shiftClock(byMs: number): Promise<void>;
   memory(): Promise<Memory>;
@@ -54,7 +55,7 @@ let started: {
   readonly left: LeftBehind;
 };
 let load: Load | undefined;
-const counts: { readonly atMs: number; readonly count: number }[] = [];
+let fewest = Infinity;
 
 const methods: ClientMethods = {
   async open({ backend, service, access }) {
@@ -62,7 +63,7 @@ const methods: ClientMethods = {
     const left = leftBehind();
     const registry = backendNamed(backend).open(access, left.env);
     const instancer = registry.instancer(service);
-    instancer.subscribe(() => counts.push({ atMs: nowMs(), count: instancer.snapshot.instances.length }));
+    instancer.subscribe(() => (fewest = Math.min(fewest, instancer.snapshot.instances.length)));
     const client = httpClient({ instancer, env: left.env, retry: { attemptTimeoutMs: ATTEMPT_MS } });
     started = { registry, instancer, client, traffic, left };
   },
@@ -91,11 +92,10 @@ const methods: ClientMethods = {
       await sleep(LOOK_MS);
     }
   },
-  fewestSince: async (fromMs) =>
-    Math.min(
-      started.instancer.snapshot.instances.length,
-      ...counts.filter(({ atMs }) => atMs >= fromMs).map(({ count }) => count),
-    ),
+  async resetFewest() {
+    fewest = Infinity;
+  },
+  fewest: async () => Math.min(fewest, started.instancer.snapshot.instances.length),
   traffic: async ({ fromMs, toMs }) => started.traffic.between(fromMs, toMs),
   shiftClock: async (byMs) => shiftClock(byMs),
   memory: async () => memory(),

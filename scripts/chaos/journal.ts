@@ -9,7 +9,7 @@ export interface Journal {
 }
 
 /** More is not kept: a storm is seen by its beginning. */
-const MAX_LINES = 2_000;
+const MAX_LINES = 1_000;
 
 /** Writes down what Rollcall tells on its channels. */
 export function keepJournal(): Journal {

@@ -1,3 +1,4 @@
+import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { countedEnv } from "@rollcall/testing/conformance";
 import type { Env } from "@rollcall/core";
@@ -12,17 +13,36 @@ export interface LeftBehind {
 
 const PATIENCE_MS = 2_000;
 
+/** Also those that keep no process alive. 0 where the system does not tell. */
+function openSockets(): number {
+  try {
+    return readdirSync("/proc/self/fd").filter((descriptor) => isSocket(`/proc/self/fd/${descriptor}`)).length;
+  } catch {
+    return 0;
+  }
+}
+
+function isSocket(descriptor: string): boolean {
+  try {
+    return readlinkSync(descriptor).startsWith("socket:");
+  } catch {
+    return false; // the one that the folder was read with
+  }
+}
+
 /** Takes the present state of this process as its beginning. */
 export function leftBehind(): LeftBehind {
   const { env, timers } = countedEnv();
   const before = process.getActiveResourcesInfo();
+  const socketsBefore = openSockets();
   const present = (): readonly string[] => {
     const more = process.getActiveResourcesInfo();
     for (const kind of before) {
       const place = more.indexOf(kind);
       if (place >= 0) more.splice(place, 1);
     }
-    return [...more, ...Array.from({ length: timers() }, () => "timer of ours")];
+    const sockets = Math.max(0, openSockets() - socketsBefore);
+    return [...more, ...Array<string>(timers()).fill("timer"), ...Array<string>(sockets).fill("open socket")];
   };
   return {
     env,

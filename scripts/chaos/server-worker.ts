@@ -25,6 +25,10 @@ export interface Serving {
 export type ServerMethods = {
   /** Resolves with the addresses when all are announced; the registry may not have heard of it. */
   open(options: Serving): Promise<readonly string[]>;
+  /** Takes one instance out of the registry, or puts it back, every so often, the one after the other. */
+  startChanging(everyMs: number): Promise<void>;
+  /** Ends that, with all of them registered. */
+  stopChanging(): Promise<void>;
   /** The whole event loop, which hears and says nothing meanwhile. */
   block(forMs: number): Promise<void>;
   traffic(period: Period): Promise<Rate>;
@@ -45,6 +49,7 @@ let started: {
   readonly traffic: Traffic;
   readonly left: LeftBehind;
 };
+let changing: NodeJS.Timeout | undefined;
 
 const methods: ServerMethods = {
   async open({ backend, service, access, ports }) {
@@ -54,6 +59,19 @@ const methods: ServerMethods = {
     const announced = await Promise.all(ports.map(async (port) => start(registry, left.env, service, port)));
     started = { registry, announced, traffic, left };
     return announced.map(({ instance }) => address(instance));
+  },
+  async startChanging(everyMs) {
+    const { announced } = started;
+    let turn = 0;
+    changing = setInterval(() => {
+      const registrar = announced[turn++ % announced.length]?.registrar;
+      const change = registrar?.registered ? registrar.deregister() : registrar?.register();
+      change?.catch((error: unknown) => journal.note(`changing: ${String(error)}`));
+    }, everyMs);
+  },
+  async stopChanging() {
+    clearInterval(changing);
+    await Promise.all(started.announced.map(({ registrar }) => registrar.register()));
   },
   async block(forMs) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);

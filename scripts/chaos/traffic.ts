@@ -17,6 +17,9 @@ export interface Traffic {
   between(fromMs: number, toMs: number): Rate;
 }
 
+/** More are not kept: a process may run for long. */
+const MAX_TIMES = 20_000;
+
 /**
  * Counts requests over HTTP/1 and streams over HTTP/2 when they are started, answered or not; and attempts to connect,
  * of which the ones for which no request was started count as well: a refused connection is a burden, too.
@@ -24,18 +27,21 @@ export interface Traffic {
 export function countTraffic(port: number): Traffic {
   const requests: number[] = [];
   const connects: number[] = [];
+  const note = (times: number[]): void => {
+    if (times.push(nowMs()) > MAX_TIMES) times.splice(0, MAX_TIMES / 2);
+  };
   subscribe("http.client.request.start", (message) => {
     const { request } = message as { readonly request: ClientRequest };
-    if (String(request.getHeader("host")).endsWith(`:${port}`)) requests.push(nowMs());
+    if (String(request.getHeader("host")).endsWith(`:${port}`)) note(requests);
   });
   subscribe("http2.client.stream.start", (message) => {
     const { stream } = message as { readonly stream: ClientHttp2Stream };
-    if (stream.session?.socket.remotePort === port) requests.push(nowMs());
+    if (stream.session?.socket.remotePort === port) note(requests);
   });
   subscribe("net.client.socket", (message) => {
     const { socket } = message as { readonly socket: Socket };
     socket.on("connectionAttempt", (_address: string, attempted: number) => {
-      if (attempted === port) connects.push(nowMs());
+      if (attempted === port) note(connects);
     });
   });
   return {

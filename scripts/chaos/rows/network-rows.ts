@@ -5,6 +5,7 @@ import type { Stage } from "../stage.ts";
 
 type Side = "client" | "servers" | "both";
 
+const FLAP_MS = 500;
 const SIDES = { client: "the client's side", servers: "the servers' side", both: "both sides" } as const;
 
 /** The network between the registry and everybody else. Calls do not pass through it. */
@@ -31,23 +32,11 @@ export const networkRows: readonly Row[] = [
     title: "Network flapping every 500 ms for 30 s",
     short: true,
     async run(stage) {
-      const well = new AbortController();
-      const flap = async (): Promise<void> => {
-        while (!well.signal.aborted) {
-          await set(stage, "both", (way) => way.cut());
-          await sleep(500);
-          await set(stage, "both", (way) => way.open());
-          await sleep(500);
-        }
-      };
-      let done: Promise<void> | undefined;
+      let calm: (() => Promise<void>) | undefined;
       await stage.ill(30_000, {
-        begin: async () => void (done = flap()),
+        begin: async () => (calm = flap(stage)),
         during: () => stage.start(),
-        end: async () => {
-          well.abort();
-          await done;
-        },
+        end: async () => calm?.(),
       });
     },
   },
@@ -78,6 +67,24 @@ async function afflict(
       if (side === "client" && first !== undefined) await stage.stop(first);
     },
   });
+}
+
+/** Cuts and opens every way in turn. Returns the function that ends it, with all of them open. */
+export function flap(stage: Stage): () => Promise<void> {
+  const calm = new AbortController();
+  const flapping = async (): Promise<void> => {
+    while (!calm.signal.aborted) {
+      await set(stage, "both", (way) => way.cut());
+      await sleep(FLAP_MS);
+      await set(stage, "both", (way) => way.open());
+      await sleep(FLAP_MS);
+    }
+  };
+  const done = flapping();
+  return async () => {
+    calm.abort();
+    await done;
+  };
 }
 
 async function set(stage: Stage, side: Side, change: (way: TcpProxy) => Promise<void>): Promise<void> {
