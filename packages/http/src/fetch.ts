@@ -1,8 +1,9 @@
 import { InvalidOptionError } from "@rollcall/core";
 import { ACCEPT_ENCODING, decoded } from "./content-encoding.ts";
-import { type HttpResponse, type RequestOptions, normalizeMethod } from "./exchange.ts";
+import { normalizeMethod } from "./method.ts";
 import { MAX_REDIRECTS, isRedirect, redirection } from "./redirect.ts";
 import type { RequestBody } from "./request-body.ts";
+import type { HttpResponse, RequestOptions } from "./request-exchange.ts";
 import { fetchTarget } from "./request-target.ts";
 import { destroyBody, dumpBody } from "./unread-body.ts";
 import { webBody } from "./web-body.ts";

@@ -8,10 +8,10 @@ import {
   fullJitter,
   resolveEnv,
 } from "@rollcall/core";
-import { Exchange, type ExchangeRules, type HttpResponse, type RequestOptions } from "./exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch.ts";
 import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
 import { createPool, destroyPool } from "./instance-pool.ts";
+import { type HttpResponse, type RequestOptions, type RequestRules, requestBalanced } from "./request-exchange.ts";
 import { flatHeaders } from "./request-headers.ts";
 import { waitAfter } from "./status-error.ts";
 
@@ -71,7 +71,7 @@ export function httpClient(options: HttpClientOptions): HttpClient {
     close: destroyPool,
     retry: own === undefined ? false : { ...own, backoff },
   });
-  const rules: ExchangeRules = {
+  const rules: RequestRules = {
     client,
     headers: flatHeaders(options.headers),
     failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
@@ -80,7 +80,7 @@ export function httpClient(options: HttpClientOptions): HttpClient {
     unsent: own?.unsent,
   };
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
-    new Exchange(rules, path, requestOptions).run();
+    requestBalanced(rules, path, requestOptions);
   return {
     request,
     fetch: async (input, init = {}) => fetchBalanced(instancer.service, request, input, init),

@@ -1,0 +1,69 @@
+import type { Attempt } from "@rollcall/core";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules } from "./exchange.ts";
+import { type Failure, classify } from "./failure.ts";
+import type { InstancePool } from "./instance-pool.ts";
+import { ReplayStream } from "./replay-stream.ts";
+import type { PreparedBody } from "./request-body.ts";
+import { Transfer, type TransferOptions } from "./transfer.ts";
+
+/**
+ * An exchange over undici's pools, which let a {@link Transfer} see what was sent and how the body of the response
+ * ended. What makes a response of the answer is for those who extend it.
+ */
+export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePool, A> {
+  readonly #request: TransferOptions;
+  readonly #body: ReplayStream | undefined;
+  #transfer: Transfer | undefined;
+
+  constructor(
+    rules: ExchangeRules<InstancePool>,
+    options: ExchangeOptions,
+    request: TransferOptions,
+    body: PreparedBody["content"],
+  ) {
+    super(rules, options);
+    this.#request = request;
+    this.#body = body instanceof ReplayStream ? body : undefined;
+  }
+
+  /** Hands the request to a pool, and resolves when the head is here. */
+  protected abstract sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt): Promise<A>;
+
+  protected override async send(pool: InstancePool, attempt: Attempt): Promise<A> {
+    const transfer = new Transfer();
+    this.#transfer = transfer;
+    this.#request.transfer = transfer;
+    const { signal } = attempt;
+    signal.addEventListener("abort", transfer);
+    try {
+      return await this.sendTo(pool, this.#request, attempt);
+    } finally {
+      signal.removeEventListener("abort", transfer);
+    }
+  }
+
+  protected override classify(error: unknown): Failure {
+    if (this.#body?.failedWith(error) === true) return "invalid";
+    return classify(error, this.#transfer?.started === true);
+  }
+
+  protected override get replayable(): boolean {
+    return this.#body?.replayable !== false;
+  }
+
+  protected override hold(attempt: Attempt): void {
+    this.#transfer?.hold(attempt);
+  }
+
+  /** A stream that nobody will read on is given up. */
+  protected override end(answer?: A): void {
+    const body = this.#body;
+    if (body === undefined) return;
+    if (answer === undefined) body.close();
+    else this.#transfer?.whenEnded(() => body.close());
+  }
+
+  protected get transfer(): Transfer | undefined {
+    return this.#transfer;
+  }
+}

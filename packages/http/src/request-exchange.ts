@@ -1,0 +1,98 @@
+import type { Attempt, CallOptions, Instance } from "@rollcall/core";
+import type { Dispatcher } from "undici";
+import type { Answer, ExchangeRules } from "./exchange.ts";
+import type { InstancePool } from "./instance-pool.ts";
+import { normalizeMethod } from "./method.ts";
+import { PoolExchange } from "./pool-exchange.ts";
+import { type RequestBody, prepareBody } from "./request-body.ts";
+import { type RequestHeaders, mergeHeaders } from "./request-headers.ts";
+import { type Query, requestTarget } from "./request-target.ts";
+import type { TransferOptions } from "./transfer.ts";
+import { dumpBody } from "./unread-body.ts";
+
+/** One request, as {@link HttpClient.request} is told. */
+export interface RequestOptions extends CallOptions {
+  /** Default `GET`. */
+  readonly method?: string | undefined;
+  /** Added to the client's `headers`; the same name replaces the client's. */
+  readonly headers?: RequestHeaders | undefined;
+  /** Appended to the path's own query. */
+  readonly query?: Query | undefined;
+  readonly body?: RequestBody;
+  /**
+   * Whether doing it twice has the effect of doing it once, so that it may be sent again after bytes have left.
+   * Default: by the method (`GET HEAD OPTIONS TRACE PUT DELETE` as in RFC 9110, and `QUERY`).
+   */
+  readonly idempotent?: boolean | undefined;
+  /** Replaces the client's, for this request. */
+  readonly headersTimeoutMs?: number | undefined;
+  /** Replaces the client's, for this request. 0 for none. */
+  readonly bodyTimeoutMs?: number | undefined;
+}
+
+/** undici's response, and who gave it. */
+export interface HttpResponse extends Answer {
+  readonly statusText: string;
+  /** Read it, `dump()` it or `destroy()` it, as with undici: until then it may hold a connection and a slot. */
+  readonly body: Dispatcher.ResponseData["body"];
+  /** Filled when the body has ended. */
+  readonly trailers: Record<string, string>;
+  readonly instance: Instance;
+}
+
+/** What a client knows that all its requests need. */
+export interface RequestRules extends ExchangeRules<InstancePool> {
+  /** Sent with every request that does not set them: a flat list of names and values. */
+  readonly headers: readonly string[];
+}
+
+/** Sends a request by undici's `request()` and all the rules of {@link Exchange}. */
+export async function requestBalanced(
+  rules: RequestRules,
+  path: string,
+  options: RequestOptions,
+): Promise<HttpResponse> {
+  const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
+  const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
+  const method = normalizeMethod(options.method);
+  const request: TransferOptions = {
+    path: requestTarget(path, options.query),
+    method,
+    // undici sends more kinds of bodies than its types admit.
+    body: content as NonNullable<Dispatcher.DispatchOptions["body"]>,
+    headers: mergeHeaders(defaults, options.headers) ?? null,
+    headersTimeout: options.headersTimeoutMs ?? null,
+    bodyTimeout: options.bodyTimeoutMs ?? null,
+  };
+  return new RequestExchange(rules, options, request, content).run();
+}
+
+class RequestExchange extends PoolExchange<HttpResponse> {
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(
+    rules: RequestRules,
+    options: RequestOptions,
+    request: TransferOptions,
+    body: ReturnType<typeof prepareBody>["content"],
+  ) {
+    const { signal, key, avoid, timeoutMs, retryable, unsent, idempotent } = options;
+    const { method, path } = request;
+    super(rules, { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, method, path }, request, body);
+    this.#signal = signal;
+  }
+
+  protected override async sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt) {
+    const { statusCode, statusText, headers, body, trailers } = await pool.request(request);
+    return { statusCode, statusText, headers, body, trailers, instance: attempt.endpoint.instance };
+  }
+
+  protected override drop(answer: HttpResponse): void {
+    dumpBody(answer.body);
+  }
+
+  protected override end(answer?: HttpResponse): void {
+    if (answer !== undefined && this.#signal !== undefined) this.transfer?.follow(this.#signal, answer.body);
+    super.end(answer);
+  }
+}
