@@ -9,10 +9,11 @@ import {
 } from "./endpointer.ts";
 import { ClosedError } from "./errors.ts";
 import type { Instancer } from "./instancer.ts";
+import { Latch } from "./latch.ts";
 import { type Closable, closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Policy } from "./policy.ts";
-import { type Call, RETRY_CHECKS, type RetryOptions, retry } from "./retry.ts";
+import { type Call, RETRY_CHECKS, type RetryOptions, retryUntil } from "./retry.ts";
 
 /** What an application calls: a service, however many instances it has. */
 export interface Client<C> extends Closable {
@@ -20,7 +21,10 @@ export interface Client<C> extends Closable {
   readonly endpoints: readonly Endpoint<C>[];
   /** Its endpointer's. `call` waits by itself; this is for those who want to know before they start. */
   ready(options?: ReadyOptions): Promise<void>;
-  /** Lets the running calls end (`drainMs`), closes all endpoints' clients. The instancer stays open. */
+  /**
+   * Lets the running attempts end (`drainMs`) and closes all endpoints' clients. Calls that wait or back off end at once,
+   * with `ClosedError`. The instancer stays open.
+   */
   close(): Promise<void>;
 }
 
@@ -55,9 +59,10 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
   const { instancer, factory, policy, retry: retryOptions = {}, staleAfterMs, drainMs, close, env } = options;
   const endpointer = createEndpointer(instancer, factory, { staleAfterMs, drainMs, close, env });
   const rules = retryOptions === false ? { maxAttempts: 1, budget: false as const } : retryOptions;
+  const closing = new Latch();
   let call: Call<C>;
   try {
-    call = retry(createBalancer(endpointer, policy, { env }), { ...rules, env: rules.env ?? env });
+    call = retryUntil(createBalancer(endpointer, policy, { env }), { ...rules, env: rules.env ?? env }, closing);
   } catch (error) {
     // Its policy could not be made: nobody will ever close what discovers already.
     void endpointer.close();
@@ -75,7 +80,9 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
     ready: (readyOptions) => endpointer.ready(readyOptions),
     ...closable(() => {
       closed = true;
-      return endpointer.close();
+      const ended = endpointer.close();
+      closing.open(); // now that a pick says that it is closed
+      return ended;
     }),
   };
 }

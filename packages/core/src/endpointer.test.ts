@@ -383,7 +383,7 @@ describe("a close function that fails", () => {
     expect(calls).toBe(2);
   });
 
-  it("hangs: the set goes on, and only who closes all waits for it", async () => {
+  it("hangs: the set goes on, it is reported after two seconds, and who closes all waits no longer than that", async () => {
     const hanging = Promise.withResolvers<void>();
     let calls = 0;
     const close = (): Promise<void> => {
@@ -391,15 +391,24 @@ describe("a close function that fails", () => {
       return hanging.promise;
     };
     const { instancer, endpointer, clock } = start(lorems(1), { close });
-    instancer.update([lorem(2)]);
-    await clock.advance(60_000);
-    expect(ids(endpointer)).toEqual(["2"]);
-    const closing = settlement(endpointer.close());
-    await clock.advance(60_000);
-    expect([closing.state, calls]).toEqual(["pending", 2]);
-    hanging.resolve();
+    const seen = await messages(channels.closeFailed, async () => {
+      instancer.update([lorem(2)]);
+      await clock.advance(1_000);
+      expect(ids(endpointer)).toEqual(["2"]);
+      const closing = settlement(endpointer.close());
+      await clock.advance(1_999);
+      expect([closing.state, calls]).toEqual(["pending", 2]);
+      await clock.advance(1);
+      expect(closing.state).toBe("fulfilled");
+    });
+    const error = expect.objectContaining({ code: "TIMEOUT", timeoutMs: 2_000 });
+    expect(seen).toEqual([
+      { service: "lorem", instance: lorem(1), error },
+      { service: "lorem", instance: lorem(2), error },
+    ]);
+    hanging.reject(down); // nobody's business any more
     await clock.advance(0);
-    expect(closing.state).toBe("fulfilled");
+    expect(clock.pending).toBe(0);
   });
 
   it("may be left out", async () => {

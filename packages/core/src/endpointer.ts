@@ -1,8 +1,9 @@
 import { type Backoff, RECONNECT, fullJitter } from "./backoff.ts";
+import { bounded } from "./bounded.ts";
 import { channels } from "./channels.ts";
 import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
 import { type Env, resolveEnv, stayAlive } from "./env.ts";
-import { ClosedError } from "./errors.ts";
+import { ClosedError, TimeoutError } from "./errors.ts";
 import { type Instance, address, sameInstance } from "./instance.ts";
 import type { Instancer } from "./instancer.ts";
 import { Latch } from "./latch.ts";
@@ -19,7 +20,10 @@ export interface EndpointerOptions<C> {
   readonly staleAfterMs?: number | undefined;
   /** How long a removed endpoint may finish its calls before its client is closed. Default 30 s; 0 for at once. */
   readonly drainMs?: number | undefined;
-  /** Closes a client; called exactly once for each client that was made. What it throws is reported, not thrown. */
+  /**
+   * Closes a client; called exactly once for each client that was made. What it throws is reported, not thrown; so is one
+   * that takes longer than two seconds, for which nobody waits any more.
+   */
   readonly close?: ((client: C, instance: Instance) => void | Promise<void>) | undefined;
   readonly env?: Partial<Env> | undefined;
 }
@@ -44,6 +48,9 @@ export interface Endpointer<C> extends Closable {
    */
   ready(options?: ReadyOptions): Promise<void>;
 }
+
+/** A client that does not close must not hold up a shutdown. */
+const CLOSE_MS = 2_000;
 
 /** The options that have to do with endpoints, for whoever takes them along with its own. */
 export const ENDPOINTER_CHECKS = {
@@ -285,7 +292,11 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     const { service } = this;
     const { client, instance } = endpoint;
     try {
-      await this.#close?.(client, instance);
+      const closing = this.#close?.(client, instance);
+      if (closing !== undefined) {
+        const onTimeout = (): TimeoutError => new TimeoutError(`closing the client of ${instance.id}`, CLOSE_MS);
+        await bounded(this.#env, { timeoutMs: CLOSE_MS, onTimeout, keepAlive: true }, () => closing);
+      }
       channels.endpointClosed.publish({ service, instance });
     } catch (error) {
       channels.closeFailed.publish({ service, instance, error });

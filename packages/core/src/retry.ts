@@ -3,9 +3,10 @@ import type { Balancer } from "./balancer.ts";
 import { type Scope, bounded } from "./bounded.ts";
 import { channels } from "./channels.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { type Env, resolveEnv, sleep } from "./env.ts";
+import { type Env, resolveEnv } from "./env.ts";
 import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
 import { address } from "./instance.ts";
+import { Latch } from "./latch.ts";
 import type { Abortable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
@@ -83,9 +84,14 @@ export const RETRY_CHECKS = {
  * Nothing to close.
  */
 export function retry<C>(balancer: Balancer<C>, options: RetryOptions = {}): Call<C> {
+  return retryUntil(balancer, options, new Latch());
+}
+
+/** As {@link retry}; when `closed` opens, no call stays in its back-off any longer: its next pick says why. */
+export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, closed: Latch): Call<C> {
   checkOptions("", { balancer }, { balancer: required(is.balancer) });
   checkOptions("", options, RETRY_CHECKS);
-  const rules = new RetryRules(options);
+  const rules = new RetryRules(options, closed);
   return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);
 }
 
@@ -99,8 +105,10 @@ class RetryRules {
   readonly backoff: (attempt: number, error: unknown) => number;
   readonly retryable: (error: unknown, attempt: number) => boolean;
   readonly unsent: (error: unknown) => boolean;
+  readonly closed: Latch;
 
-  constructor(options: RetryOptions) {
+  constructor(options: RetryOptions, closed: Latch) {
+    this.closed = closed;
     this.env = resolveEnv(options.env);
     this.maxAttempts = Math.max(1, options.maxAttempts ?? 3);
     this.timeoutMs = options.timeoutMs ?? 10_000;
@@ -262,7 +270,11 @@ class RetriedCall<C> {
 
   async #pause(delayMs: number): Promise<void> {
     const { signal } = this.#options;
-    if (delayMs > 0) await sleep(this.#rules.env, delayMs, signal, { keepAlive: true });
+    const { env, closed } = this.#rules;
+    if (delayMs > 0) {
+      const bounds = { timeoutMs: delayMs, onTimeout: () => undefined, signal, keepAlive: true };
+      await bounded(env, bounds, (scope) => closed.wait(scope.signal)).catch(() => undefined);
+    }
     signal?.throwIfAborted();
   }
 
