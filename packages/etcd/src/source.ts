@@ -34,8 +34,11 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
     // The list and the changes come from one member: another one may be behind.
     const session = await connection.session(signal);
     const entries = new Map<string, Entry>();
-    let revision = 0n;
     let cluster = "";
+    /** The revision of the last list: the changes up to it are in it. */
+    let listed = 0n;
+    /** The newest revision that was ever heard of, which in one and the same etcd never goes back. */
+    let newest = 0n;
 
     /** Resolves with false if this is not the etcd that was read before. */
     const list = async (): Promise<boolean> => {
@@ -44,8 +47,10 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
         (api, call) => api.kv.range(range, call),
         signal,
       );
-      if (cluster !== "" && (header.cluster_id !== cluster || BigInt(header.revision) < revision)) return false;
-      [revision, cluster] = [BigInt(header.revision), header.cluster_id];
+      const revision = BigInt(header.revision);
+      if (cluster !== "" && (header.cluster_id !== cluster || revision < newest)) return false;
+      cluster = header.cluster_id;
+      listed = newest = revision;
       entries.clear();
       report(kvs.map(put));
       return true;
@@ -55,22 +60,25 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       entries.set(kv.key.toString("latin1"), entry);
       return entry;
     };
-    /** Whether anything has changed. Changes that the list had already are skipped. */
+    /**
+     * Whether anything has changed. Skipped is only what the list had: the header's revision may be ahead of what a
+     * watcher that has to catch up is told next, and all parts of one change have the same.
+     */
     const apply = ({ header, events }: IWatchResponse): boolean => {
-      const fresh = events.filter(({ kv }) => BigInt(kv.mod_revision) > revision);
+      const fresh = events.filter(({ kv }) => BigInt(kv.mod_revision) > listed);
       const written: Entry[] = [];
       for (const { type, kv } of fresh) {
         if (type === "Delete") entries.delete(kv.key.toString("latin1"));
         else written.push(put(kv));
       }
       report(written);
-      if (BigInt(header.revision) > revision) revision = BigInt(header.revision);
+      if (BigInt(header.revision) > newest) newest = BigInt(header.revision);
       return fresh.length > 0;
     };
 
     await list();
     yield setOf(service, tags, entries.values());
-    const request = { ...range, start_revision: String(revision + 1n), fragment: true };
+    const request = { ...range, start_revision: String(listed + 1n), fragment: true };
     const { watch: changes, created } = await session.watch(`watching service "${service}"`, request, signal);
     const onAbort = (): void => changes.cancel(signal.reason);
     signal.addEventListener("abort", onAbort);
@@ -84,7 +92,7 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
         } else {
           const { header, canceled, compact_revision, cancel_reason } = response;
           if (header.cluster_id !== cluster || compact_revision !== "0") return;
-          if (response.created && BigInt(header.revision) < revision) return;
+          if (response.created && BigInt(header.revision) < newest) return;
           if (canceled) throw new EtcdError(`etcd ended the watch of service "${service}": ${cancel_reason}`);
           if (apply(response)) yield setOf(service, tags, entries.values());
         }
