@@ -1,5 +1,14 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import diagnosticsChannel from "node:diagnostics_channel";
 import type { Socket } from "node:net";
-import { type CallCredentials, Channel, ChannelCredentials, type ChannelOptions, credentials } from "@grpc/grpc-js";
+import {
+  type CallCredentials,
+  Channel,
+  ChannelCredentials,
+  type ChannelOptions,
+  connectivityState,
+  credentials,
+} from "@grpc/grpc-js";
 
 /** How an `https://` host is connected to; each means what it means in `node:tls`. */
 export interface EtcdTlsOptions {
@@ -17,14 +26,17 @@ export interface EtcdTlsOptions {
 /** One gRPC channel to one host. */
 export interface EtcdChannel {
   readonly channel: Channel;
-  /** Ends every call on it, and its sockets, at once. */
-  destroy(): void;
+  /** Resolves when the connection, once made, is gone. The channel would make another one; its owner had better not. */
+  readonly lost: Promise<void>;
+  /** Ends every call on it, and its sockets, at once; resolves when they are closed. */
+  destroy(): Promise<void>;
 }
 
 const OPTIONS: ChannelOptions = {
   // A connection that is silently dead says nothing; etcd tolerates pings that are 5 s apart or more.
   "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 2_000,
+  // A slow network must not look like a dead one.
+  "grpc.keepalive_timeout_ms": 5_000,
   "grpc.keepalive_permit_without_calls": 1,
   // A channel must not inherit the connection, or the back-off, of one that was thrown away.
   "grpc.use_local_subchannel_pool": 1,
@@ -35,28 +47,56 @@ const OPTIONS: ChannelOptions = {
   "grpc.max_receive_message_length": 64 * 1024 * 1024,
 };
 
+/** Whose connection is being made. */
+const connecting = new AsyncLocalStorage<SocketKeeper>();
+
 /**
- * Opens a gRPC channel whose sockets never keep the process alive, and end when they are told to. gRPC gives its users
- * no hold on either: a stream that waits for events would keep a process running for ever, and a closed channel leaves
- * the socket to a peer that may never answer.
+ * Opens a gRPC channel, which connects at once, whose sockets never keep the process alive, and end when they are told
+ * to. gRPC gives its users no hold on either: a stream that waits for events would keep a process running for ever, a
+ * closed channel leaves its socket to a peer that may never answer, and one that is still connecting to a host that
+ * drops packets stays for minutes. So each socket is caught where Node tells of new ones.
  *
  * @param host `name:port`.
  */
 export function openChannel(host: string, tls: EtcdTlsOptions | undefined): EtcdChannel {
-  const sockets = new SocketKeeper(tls === undefined ? credentials.createInsecure() : secure(tls));
-  const channel = new Channel(host, sockets, {
+  const keeper = new SocketKeeper(tls === undefined ? credentials.createInsecure() : secure(tls));
+  const onSocket = (message: unknown): void => {
+    if (connecting.getStore() === keeper) keeper.keep((message as { readonly socket: Socket }).socket);
+  };
+  diagnosticsChannel.subscribe("net.client.socket", onSocket);
+  const options = {
     ...OPTIONS,
     ...(tls?.servername === undefined
       ? {}
       : { "grpc.ssl_target_name_override": tls.servername, "grpc.default_authority": tls.servername }),
+  };
+  const channel = connecting.run(keeper, () => {
+    const made = new Channel(host, keeper, options);
+    made.getConnectivityState(true);
+    return made;
   });
   return {
     channel,
+    lost: untilLost(channel),
     destroy() {
+      diagnosticsChannel.unsubscribe("net.client.socket", onSocket);
       channel.close();
-      sockets.destroy();
+      return keeper.destroy();
     },
   };
+}
+
+function untilLost(channel: Channel): Promise<void> {
+  return new Promise((resolve) => {
+    const follow = (state: connectivityState): void => {
+      if (state === connectivityState.SHUTDOWN) return;
+      channel.watchConnectivityState(state, Infinity, () => {
+        if (state === connectivityState.READY) resolve();
+        else follow(channel.getConnectivityState(false));
+      });
+    };
+    follow(channel.getConnectivityState(false));
+  });
 }
 
 function secure({ ca, cert, key, rejectUnauthorized }: EtcdTlsOptions): ChannelCredentials {
@@ -67,7 +107,7 @@ function bytes(pem: string | Buffer | undefined): Buffer | null {
   return pem === undefined ? null : Buffer.from(pem);
 }
 
-/** Credentials that keep hold of every socket which passes through them. */
+/** Credentials that keep hold of every socket of a channel; those of TLS pass through here alone. */
 class SocketKeeper extends ChannelCredentials {
   readonly #inner: ChannelCredentials;
   readonly #sockets = new Set<Socket>();
@@ -78,9 +118,23 @@ class SocketKeeper extends ChannelCredentials {
     this.#inner = inner;
   }
 
-  destroy(): void {
+  keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.unref();
+    // HTTP/2 holds the process while a stream is open. Here streams wait for news, and whoever awaits an answer of a
+    // registry holds the process himself.
+    socket.ref = () => socket;
+    if (this.#destroyed) socket.destroy();
+  }
+
+  async destroy(): Promise<void> {
     this.#destroyed = true;
-    for (const socket of this.#sockets) socket.destroy();
+    const closed = [...this.#sockets].map((socket) => {
+      socket.destroy();
+      return new Promise((resolve) => void socket.once("close", resolve));
+    });
+    await Promise.all(closed);
   }
 
   override _isSecure(): boolean {
@@ -97,27 +151,13 @@ class SocketKeeper extends ChannelCredentials {
     const inner = this.#inner._createSecureConnector(...args);
     return {
       connect: async (socket) => {
-        this.#keep(socket);
         const connected = await inner.connect(socket);
-        if (connected.socket !== socket) this.#keep(connected.socket);
+        if (connected.socket !== socket) this.keep(connected.socket);
         return connected;
       },
       waitForReady: () => inner.waitForReady(),
       getCallCredentials: () => inner.getCallCredentials(),
       destroy: () => inner.destroy(),
     };
-  }
-
-  #keep(socket: Socket): void {
-    if (this.#destroyed) {
-      socket.destroy();
-      return;
-    }
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    socket.unref();
-    // HTTP/2 holds the process while a stream is open. Here streams wait for news, and whoever awaits an answer of a
-    // registry holds the process himself.
-    socket.ref = () => socket;
   }
 }

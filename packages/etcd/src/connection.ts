@@ -5,7 +5,7 @@ import { type Dialled, EtcdSession, type EtcdSessionOptions } from "./session.ts
 export interface EtcdConnectionOptions extends EtcdSessionOptions {
   /** At least one. */
   readonly hosts: readonly string[];
-  /** Makes a client of one host; it is closed by the session. */
+  /** Makes a client of one host; the session closes it. */
   readonly dial: (host: string) => Dialled;
 }
 
@@ -24,6 +24,8 @@ const PAUSE_MS = 200;
 export class EtcdConnection {
   readonly #options: EtcdConnectionOptions;
   readonly #closing = new AbortController();
+  /** Connections that were thrown away, until nothing is left of them. */
+  readonly #ending = new Set<Promise<void>>();
   #session: EtcdSession | undefined;
   #connecting: Promise<EtcdSession> | undefined;
   #firstHost = 0;
@@ -42,20 +44,24 @@ export class EtcdConnection {
     return untilAborted(this.#connecting, signal);
   }
 
-  /** Ends the session and everybody's waiting for one. */
-  close(): void {
+  /** Ends the session and everybody's waiting for one; resolves when nothing is left. */
+  async close(): Promise<void> {
     const error = new ClosedError("the connection to etcd");
     this.#closing.abort(error);
-    this.#session?.end(error);
+    void this.#session?.end(error);
+    await Promise.all(this.#ending);
   }
 
   async #connect(): Promise<EtcdSession> {
     const { env } = this.#options;
-    await sleep(env, this.#freeMs - env.now(), this.#closing.signal);
+    const pauseMs = this.#freeMs - env.now();
+    if (pauseMs > 0) await sleep(env, pauseMs, this.#closing.signal);
     this.#closing.signal.throwIfAborted();
     this.#freeMs = env.now() + PAUSE_MS;
-    this.#session = await this.#race();
-    return this.#session;
+    const session = await this.#race();
+    if (this.#closing.signal.aborted) void session.end(this.#closing.signal.reason);
+    this.#session = session;
+    return session;
   }
 
   #race(): Promise<EtcdSession> {
@@ -89,7 +95,10 @@ export class EtcdConnection {
       void this.#begin(host, mine.signal).then(
         (session) => {
           running.delete(mine);
-          if (over) return session.end(new EtcdError("another host was faster"));
+          if (over) {
+            void session.end(new EtcdError("another host was faster"));
+            return;
+          }
           end();
           resolve(session);
         },
@@ -112,12 +121,18 @@ export class EtcdConnection {
   }
 
   async #begin(host: string, signal: AbortSignal): Promise<EtcdSession> {
-    const session = new EtcdSession(this.#options.dial(host), this.#options);
+    const dialled = this.#options.dial(host);
+    const close = (): Promise<void> => {
+      const ending = dialled.close().finally(() => this.#ending.delete(ending));
+      this.#ending.add(ending);
+      return ending;
+    };
+    const session = new EtcdSession({ ...dialled, close }, this.#options);
     try {
       await session.begin(signal);
       return session;
     } catch (error) {
-      session.end(error);
+      void session.end(error);
       throw error;
     }
   }

@@ -77,6 +77,9 @@ const CHECKS: Readonly<Record<keyof EtcdRegistryOptions, Check>> = {
   env: is.env,
 };
 
+/** Beyond what closing takes. */
+const CLOSE_MS = 10_000;
+
 /**
  * Makes a {@link Registry} over etcd 3.4 or newer. Connects only when something is watched or registered. The caller
  * closes it, which deregisters what it registered and leaves no socket behind.
@@ -105,11 +108,12 @@ export function etcdRegistry(options: EtcdRegistryOptions = {}): Registry {
     name: "etcd",
     env: options.env,
     source: (query) => etcdSource(reader, query, { prefix, relistMs: options.relistMs ?? 45_000, env }),
-    sink: () => etcdSink(writer, { prefix, ttlMs: options.ttlMs ?? 30_000, background }),
+    sink: () => etcdSink(writer, { prefix, ttlMs: options.ttlMs ?? 30_000, background, env }),
     async close() {
+      const letGo = env.after(CLOSE_MS, () => undefined, { keepAlive: true });
       await Promise.all(background);
-      reader.close();
-      writer.close();
+      await Promise.all([reader.close(), writer.close()]);
+      letGo();
     },
   });
 }
@@ -119,7 +123,7 @@ function dialling(options: EtcdRegistryOptions, hosts: readonly URL[]) {
   const { client } = options;
   if (client !== undefined) {
     const host = "the given client";
-    return { hosts: [host], dial: (): Dialled => ({ host, api: client, close: () => undefined }) };
+    return { hosts: [host], dial: (): Dialled => ({ host, api: client, close: async () => undefined }) };
   }
   const tls = hosts[0]?.protocol === "https:" ? (options.tls ?? {}) : undefined;
   return { hosts: hosts.map((url) => authority(url)), dial: (host: string) => dial(host, tls) };
@@ -130,7 +134,7 @@ function dialling(options: EtcdRegistryOptions, hosts: readonly URL[]) {
  * where they can be bounded, and what only this library does (see docs/adr) is not used at all.
  */
 function dial(host: string, tls: EtcdTlsOptions | undefined): Dialled {
-  const { channel, destroy } = openChannel(host, tls);
+  const { channel, lost, destroy } = openChannel(host, tls);
   const api = new Etcd3({
     hosts: host,
     grpcOptions: { channelOverride: channel },
@@ -139,9 +143,11 @@ function dial(host: string, tls: EtcdTlsOptions | undefined): Dialled {
   return {
     host,
     api,
-    close() {
-      destroy();
+    lost,
+    async close() {
+      const gone = destroy();
       api.close();
+      await gone;
     },
   };
 }

@@ -1,5 +1,5 @@
 import { type CallOptions, InterceptingCall, type Interceptor, type StatusObject, status } from "@grpc/grpc-js";
-import { type Env, TimeoutError, bounded, messageOf } from "@rollcall/core";
+import { type Env, TimeoutError, bounded, isDiscoveryError, messageOf } from "@rollcall/core";
 import type { IWatchCreateRequest } from "etcd3";
 import type { EtcdApi } from "./client.ts";
 import { EtcdError, isConnectionError } from "./etcd-error.ts";
@@ -10,8 +10,10 @@ export interface Dialled {
   /** For messages. */
   readonly host: string;
   readonly api: EtcdApi;
-  /** Ends everything that goes on over it. */
-  close(): void;
+  /** Resolves when the connection is gone, if that can be known. */
+  readonly lost?: Promise<void> | undefined;
+  /** Ends everything that goes on over it; resolves when nothing is left. */
+  close(): Promise<void>;
 }
 
 export interface EtcdUser {
@@ -39,13 +41,20 @@ export class EtcdSession {
   readonly #dialled: Dialled;
   readonly #options: EtcdSessionOptions;
   #token: Promise<string | undefined> = Promise.resolve(undefined);
+  /** The one for new watchers. */
   #stream: Promise<WatchStream> | undefined;
+  /** All that have not ended. */
+  readonly #streams = new Set<WatchStream>();
+  /** When the last message came, whatever it was. */
+  #heardMs = -Infinity;
   readonly #ended = new AbortController();
+  #closing: Promise<void> = Promise.resolve();
 
   constructor(dialled: Dialled, options: EtcdSessionOptions) {
     this.host = dialled.host;
     this.#dialled = dialled;
     this.#options = options;
+    void dialled.lost?.then(() => this.end(new EtcdError(`the connection to ${dialled.host} was lost`)));
   }
 
   get open(): boolean {
@@ -67,8 +76,8 @@ export class EtcdSession {
    * over, with an {@link EtcdError} that has etcd's status otherwise. A token that etcd knows no more (it forgets them
    * when it restarts) is exchanged for a new one, once.
    */
-  call<T>(what: string, request: EtcdRequest<T>, signal: AbortSignal, timeoutMs = this.#options.timeoutMs): Promise<T> {
-    return this.#bounded(what, timeoutMs, signal, async (inner) => {
+  call<T>(what: string, request: EtcdRequest<T>, signal: AbortSignal): Promise<T> {
+    return this.#bounded(what, signal, async (inner) => {
       const token = this.#token;
       try {
         return await this.#send(what, request, await token, inner);
@@ -103,50 +112,65 @@ export class EtcdSession {
 
   /** Resolves with a watcher that etcd has confirmed, and the answer that did. Whoever asked for it cancels it. */
   async watch(what: string, request: IWatchCreateRequest, signal: AbortSignal) {
-    return this.#bounded(what, this.#options.timeoutMs, signal, async (inner) => {
-      const opening = (this.#stream ??= this.#openStream(what));
-      const watch: Watch = (await opening).watch(request);
-      const onAbort = (): void => watch.cancel(inner.reason);
-      inner.addEventListener("abort", onAbort);
-      try {
-        const created = await watch.next();
-        if (created === undefined || created.canceled) {
-          // The stream has the token that it was opened with: the next watcher gets a stream of its own.
-          if (this.#stream === opening) this.#stream = undefined;
-          throw new EtcdError(`${what}: ${created?.cancel_reason || "refused"}`, { code: status.PERMISSION_DENIED });
+    return this.#bounded(what, signal, async (inner) => {
+      for (;;) {
+        const isNew = this.#stream === undefined;
+        const opening = (this.#stream ??= this.#openStream(what));
+        const watch: Watch = (await opening).watch(request);
+        const onAbort = (): void => watch.cancel(inner.reason);
+        inner.addEventListener("abort", onAbort);
+        if (inner.aborted) onAbort();
+        const created = await watch.next().finally(() => inner.removeEventListener("abort", onAbort));
+        if (created?.canceled === false) return { watch, created };
+        if (this.#stream === opening) this.#stream = undefined;
+        // An older stream has an older token, of which etcd may know nothing any more; or it was refused to another.
+        if (created !== undefined && isNew) {
+          throw new EtcdError(`${what}: ${created.cancel_reason || "refused"}`, { code: status.PERMISSION_DENIED });
         }
-        return { watch, created };
-      } finally {
-        inner.removeEventListener("abort", onAbort);
       }
     });
   }
 
-  /** Throws the connection away. */
-  end(reason: unknown): void {
-    if (!this.open) return;
-    this.#ended.abort(reason);
-    this.#dialled.close();
+  /** Throws the connection away; resolves when nothing is left of it. */
+  end(reason: unknown): Promise<void> {
+    if (this.open) {
+      this.#ended.abort(reason);
+      for (const stream of this.#streams) stream.close(reason);
+      this.#closing = this.#dialled.close();
+    }
+    return this.#closing;
   }
 
-  async #openStream(what: string): Promise<WatchStream> {
-    const request: EtcdRequest<WatchStream> = async (api, options) =>
-      new WatchStream(await api.watchClient.watch(options), (error) => this.end(error));
-    const stream = await this.#send(what, request, await this.#token, this.#ended.signal);
-    this.#ended.signal.addEventListener("abort", () => stream.close(this.#ended.signal.reason));
-    return stream;
+  #openStream(what: string): Promise<WatchStream> {
+    const open: EtcdRequest<WatchStream> = async (api, options) => {
+      const duplex = await api.watchClient.watch(options);
+      const stream = new WatchStream(duplex, (error) => {
+        this.#streams.delete(stream);
+        if (error !== undefined) void this.end(error);
+      });
+      this.#streams.add(stream);
+      if (!this.open) stream.close(this.#ended.signal.reason);
+      return stream;
+    };
+    const opening = this.#token.then((token) => this.#send(what, open, token, this.#ended.signal));
+    opening.catch(() => {
+      if (this.#stream === opening) this.#stream = undefined;
+    });
+    return opening;
   }
 
   #authenticate({ name, password }: EtcdUser, signal: AbortSignal): Promise<string> {
     const request: EtcdRequest<string> = async (api, options) =>
       (await api.auth.authenticate({ name, password }, options)).token;
     const token = this.#send(`authenticating "${name}" at ${this.host}`, request, undefined, signal);
-    token.catch((error: unknown) => this.end(error));
+    token.catch((error: unknown) => void this.end(error));
     return token;
   }
 
   async #send<T>(what: string, request: EtcdRequest<T>, token: string | undefined, signal: AbortSignal): Promise<T> {
-    const { options, outcome } = carry(token, signal);
+    const { options, outcome } = carry(token, signal, () => {
+      this.#heardMs = this.#options.env.now();
+    });
     try {
       return await request(this.#dialled.api, options);
     } catch (cause) {
@@ -157,25 +181,24 @@ export class EtcdSession {
     }
   }
 
-  /** Ends with the session; and ends the session if it is to blame. */
-  async #bounded<T>(
-    what: string,
-    timeoutMs: number,
-    signal: AbortSignal,
-    work: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  /**
+   * Ends with the session; and ends the session if it is to blame. If it was the caller whose time was over, which may be
+   * short, it is to blame only if nothing at all has come since.
+   */
+  async #bounded<T>(what: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { env, timeoutMs } = this.#options;
     const ended = this.#ended.signal;
+    const startMs = env.now();
     const onTimeout = (): unknown => new TimeoutError(`etcd: ${what}`, timeoutMs);
     const cut = new AbortController();
     const onAbort = (): void => cut.abort(signal.aborted ? signal.reason : ended.reason);
     for (const each of [signal, ended]) each.addEventListener("abort", onAbort);
     if (signal.aborted || ended.aborted) onAbort();
     try {
-      return await bounded(this.#options.env, { timeoutMs, onTimeout, signal: cut.signal }, (scope) =>
-        work(scope.signal),
-      );
+      return await bounded(env, { timeoutMs, onTimeout, signal: cut.signal }, (scope) => work(scope.signal));
     } catch (error) {
-      if (!signal.aborted && isConnectionError(error)) this.end(error);
+      const isSilent = isDiscoveryError(error, "TIMEOUT") && this.#heardMs < startMs;
+      if (signal.aborted ? isSilent : isConnectionError(error)) void this.end(error);
       throw error;
     } finally {
       for (const each of [signal, ended]) each.removeEventListener("abort", onAbort);
@@ -183,23 +206,25 @@ export class EtcdSession {
   }
 }
 
-/** etcd3's own repetition of a call whose token is refused has no end. */
-const MAX_SENDS = 2;
-
 /**
  * What goes with a call: its token, the wish to speak to a member that has a leader, and the abort, of which etcd3 knows
  * nothing. `outcome` is the status that came back, which etcd3 turns into classes without their code.
  */
-function carry(token: string | undefined, signal: AbortSignal) {
+function carry(token: string | undefined, signal: AbortSignal, onMessage: () => void) {
   let outcome: StatusObject | undefined;
-  let sends = 0;
+  let refusals = 0;
   const interceptor: Interceptor = (callOptions, nextCall) => {
-    if (++sends > MAX_SENDS) throw new EtcdError("the token is refused", { code: status.UNAUTHENTICATED });
+    // A call whose token is refused is repeated by etcd3 without an end. Once may help, if the token is its own.
+    if (outcome?.code === status.UNAUTHENTICATED && ++refusals > 1) throw new Error(outcome.details);
     const call = new InterceptingCall(nextCall(callOptions), {
       start(metadata, _listener, next) {
         if (token !== undefined) metadata.set("token", token);
         metadata.set("hasleader", "true");
         next(metadata, {
+          onReceiveMessage(message, forward) {
+            onMessage();
+            forward(message);
+          },
           onReceiveStatus(received, forward) {
             outcome = received;
             signal.removeEventListener("abort", onAbort);

@@ -1,8 +1,8 @@
 import { status } from "@grpc/grpc-js";
-import { type Instance, type Sink, isDiscoveryError } from "@rollcall/core";
+import { type Env, type Instance, type Sink, TimeoutError, bounded, isDiscoveryError } from "@rollcall/core";
 import { encodeInstance, keyOf } from "./client.ts";
 import type { EtcdConnection } from "./connection.ts";
-import { EtcdError } from "./etcd-error.ts";
+import { EtcdError, isConnectionError } from "./etcd-error.ts";
 
 /** How an {@link etcdSink} announces. */
 export interface EtcdSinkOptions {
@@ -11,9 +11,11 @@ export interface EtcdSinkOptions {
   readonly ttlMs: number;
   /** Gets what goes on after a call has been given up, so that the connection is not closed under it. */
   readonly background: Set<Promise<void>>;
+  readonly env: Env;
 }
 
-const REMOVE_MS = 2_000;
+/** How long a lease that nobody wants is sought to be revoked. */
+const UNDO_MS = 2_000;
 /** So that a network that is away for a while less than the TTL costs nothing, whenever it began. */
 const MAX_RENEW_MS = 5_000;
 
@@ -53,23 +55,25 @@ export function etcdSink(connection: EtcdConnection, options: EtcdSinkOptions): 
     if (!(seconds > 0)) throw new EtcdError(`the lease of ${instance.id} is lost`, { code: status.NOT_FOUND });
     const [record] = kvs;
     // Under another lease it is somebody else's, who has the same id: a successor, say. Two who both insist would
-    // overwrite each other for ever.
-    const isOurs = record !== undefined && (record.lease === lease || record.lease === "0");
-    if (record === undefined || (isOurs && !encodeInstance(instance).equals(record.value))) {
+    // overwrite each other for ever. Under none it would outlive us.
+    const isTheirs = record !== undefined && record.lease !== lease && record.lease !== "0";
+    const isWell = record?.lease === lease && encodeInstance(instance).equals(record.value);
+    if (!isTheirs && !isWell) {
       throw new EtcdError(`somebody has removed or changed the record of ${instance.id}`, { code: status.NOT_FOUND });
     }
   };
 
   const revoke = async (lease: string, signal: AbortSignal): Promise<void> => {
     if (held === lease) held = undefined;
-    const session = await connection.session(signal);
-    try {
+    const once = async (): Promise<void> => {
+      const session = await connection.session(signal);
       const request = { ID: lease };
-      await session.call(
-        "revoking a lease",
-        (api, call) => api.leaseClient.leaseRevoke(request, call),
-        signal,
-        REMOVE_MS,
+      await session.call("revoking a lease", (api, call) => api.leaseClient.leaseRevoke(request, call), signal);
+    };
+    try {
+      // A connection that broke unnoticed says so now, and the next one may be well.
+      await once().catch((error: unknown) =>
+        isConnectionError(error) && !signal.aborted ? once() : Promise.reject(error),
       );
     } catch (error) {
       if (!(error instanceof EtcdError && error.code === status.NOT_FOUND)) throw error;
@@ -78,7 +82,8 @@ export function etcdSink(connection: EtcdConnection, options: EtcdSinkOptions): 
 
   /** What was just granted may have a record already, of which nobody would ever hear. */
   const undo = (lease: string): void => {
-    const undone = revoke(lease, AbortSignal.timeout(REMOVE_MS))
+    const onTimeout = (): unknown => new TimeoutError("etcd: revoking a lease", UNDO_MS);
+    const undone = bounded(options.env, { timeoutMs: UNDO_MS, onTimeout }, ({ signal }) => revoke(lease, signal))
       .catch(() => undefined) // then it ends with its TTL: nobody renews it
       .finally(() => options.background.delete(undone));
     options.background.add(undone);

@@ -5,7 +5,8 @@ import { EtcdError } from "./etcd-error.ts";
 export interface Watch {
   /**
    * The next answer that is for this watcher: first that it was created, then each change. Resolves with undefined after
-   * {@link nudge}. Rejects when the watcher was cancelled, by whomever, and when the stream broke. One call at a time.
+   * {@link nudge}, and in the place of the first answer if the stream hears no requests any more. Rejects when the
+   * watcher was cancelled, by whomever, and when the stream broke. One call at a time.
    */
   next(): Promise<IWatchResponse | undefined>;
   /** Ends the waiting of `next` without an answer. */
@@ -18,16 +19,22 @@ export interface Watch {
  * Many watchers over one stream, so that a process that watches a thousand services has one. The rules are etcd's: it
  * answers requests for watchers in their order, says `created` before anything else, and after `canceled` nothing more.
  * An answer that is nobody's (for a watcher that was cancelled meanwhile, say) is ignored.
+ *
+ * An etcd 3.4 that has refused a watcher reads no further request from the stream, though it goes on telling the other
+ * watchers their changes. So this is the end of it for new ones, and when the last old one leaves it is closed.
  */
 export class WatchStream {
   readonly #duplex: IDuplexStream<IWatchRequest, IWatchResponse>;
   readonly #requested: Watcher[] = [];
   readonly #created = new Map<string, Watcher>();
+  readonly #onEnd: (error?: unknown) => void;
+  #deaf = false;
   #end: { readonly error: unknown } | undefined;
 
-  /** @param onEnd is called once, with the reason, when the stream is over. */
-  constructor(duplex: IDuplexStream<IWatchRequest, IWatchResponse>, onEnd: (error: unknown) => void) {
+  /** @param onEnd is called once, when the stream is over: with an error if it broke. */
+  constructor(duplex: IDuplexStream<IWatchRequest, IWatchResponse>, onEnd: (error?: unknown) => void) {
     this.#duplex = duplex;
+    this.#onEnd = onEnd;
     const end = (error: unknown): void => {
       if (this.#end !== undefined) return; // gRPC says both "error" and "end"
       this.#finish(error);
@@ -42,12 +49,15 @@ export class WatchStream {
     const watcher = new Watcher((id) => {
       if (id === undefined || this.#end !== undefined) return; // if it is still created, it will be cancelled then
       this.#created.delete(id);
-      this.#duplex.write({ cancel_request: { watch_id: id } });
+      if (this.#deaf) this.#closeIfUnused();
+      else this.#duplex.write({ cancel_request: { watch_id: id } });
     });
-    if (this.#end === undefined) {
+    if (this.#end !== undefined) watcher.fail(this.#end.error);
+    else if (this.#deaf) watcher.receive(undefined);
+    else {
       this.#requested.push(watcher);
       this.#duplex.write({ create_request: request });
-    } else watcher.fail(this.#end.error);
+    }
     return watcher;
   }
 
@@ -55,6 +65,7 @@ export class WatchStream {
     if (this.#end !== undefined) return;
     this.#finish(reason);
     this.#duplex.cancel();
+    this.#onEnd();
   }
 
   #receive(response: IWatchResponse): void {
@@ -70,6 +81,18 @@ export class WatchStream {
     }
     if (response.canceled) this.#created.delete(response.watch_id);
     watcher.receive(response);
+    if (response.created && response.canceled) this.#turnDeaf();
+    if (this.#deaf) this.#closeIfUnused();
+  }
+
+  #turnDeaf(): void {
+    this.#deaf = true;
+    for (const watcher of this.#requested) watcher.receive(undefined);
+    this.#requested.length = 0;
+  }
+
+  #closeIfUnused(): void {
+    if (this.#created.size === 0) this.close(new EtcdError("nobody watches any more"));
   }
 
   #finish(error: unknown): void {
