@@ -16,6 +16,8 @@ export interface Access {
 export interface Backend {
   readonly name: string;
   readonly title: string;
+  /** The lease of a registration, by default. */
+  readonly ttlMs: number;
   /** The rows that mean nothing here, by name, and why. */
   readonly cannot: Readonly<Record<string, No>>;
   /** The registry as an application would make it, but for the address and the lease. */
@@ -27,16 +29,16 @@ export interface Backend {
 /** A running registry server, and what is done to it past Rollcall. Closing it ends it. */
 export interface Store extends Closable {
   readonly server: TestServer;
-  /** What an application needs; undefined unless it is guarded. */
-  readonly credentials: Credentials | undefined;
+  /** What applications need; undefined unless it is guarded. */
+  readonly credentials: { readonly client: Credentials; readonly servers: Credentials } | undefined;
   /** Moves the index, or the revision, on by `changes` without touching any service. */
   churn(changes: number): Promise<void>;
   /** Deletes every record of a service, as somebody else might. */
   forget(service: string): Promise<void>;
   /** Deletes the history up to now. */
   compact(): Promise<void>;
-  /** Refuses the credentials, or (`rights`) all that they may do. Until `restore`. */
-  revoke(what: "credentials" | "rights"): Promise<void>;
+  /** Refuses everybody's credentials, or takes away all that the client may do. Until `restore`. */
+  revoke(what: "credentials" | "client's rights"): Promise<void>;
   restore(): Promise<void>;
 }
 

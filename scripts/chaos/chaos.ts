@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { messageOf } from "@rollcall/core";
 import { writeTable } from "./document.ts";
 import type { DirectorMethods } from "./director.ts";
 import type { ChaosOptions } from "./options.ts";
@@ -6,7 +7,9 @@ import type { Result } from "./result.ts";
 import { footnotes, table } from "./table.ts";
 import { startWorker } from "./worker.ts";
 
-const DIRECTOR = new URL("./director.ts", import.meta.url);
+/** No row takes longer. */
+const ROW_MS = 300_000;
+const DIRECTOR = { script: new URL("./director.ts", import.meta.url), answerMs: ROW_MS };
 const SHORT_SCALE = 0.3;
 
 /** Plays the rows on all backends at the same time, and prints what came of it. Resolves with the exit code. */
@@ -16,14 +19,21 @@ export async function chaos(options: ChaosOptions): Promise<number> {
   const results: Result[] = [];
   await Promise.all(
     options.backends.map(async ({ name }) => {
-      const director = startWorker<DirectorMethods>(DIRECTOR);
-      for (const row of options.rows) {
-        const result = await director.ask("play", { backend: name, row: row.name, scale });
+      let director = startWorker<DirectorMethods>(DIRECTOR);
+      for (const { name: row } of options.rows) {
+        let result: Result;
+        try {
+          result = await director.ask("play", { backend: name, row, scale });
+        } catch (error) {
+          result = { backend: name, row, tookMs: ROW_MS, breaches: [messageOf(error)] };
+          // Whatever it hangs in ends with it.
+          await director.kill();
+          director = startWorker<DirectorMethods>(DIRECTOR);
+        }
         results.push(result);
         print(progress(result));
       }
-      await director.ask("close");
-      await director.retire(10_000);
+      await director.kill();
     }),
   );
   const broken = results.filter(({ breaches }) => breaches.length > 0);

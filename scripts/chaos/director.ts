@@ -7,7 +7,6 @@ import { answer } from "./worker.ts";
 
 export type DirectorMethods = {
   play(options: { readonly backend: string; readonly row: string; readonly scale: number }): Promise<Result>;
-  close(): Promise<void>;
 };
 
 const methods: DirectorMethods = {
@@ -16,7 +15,6 @@ const methods: DirectorMethods = {
     if (row === undefined) throw new Error(`no row is called "${name}"`);
     return playRow(row, backendNamed(backend), scale);
   },
-  close: () => Promise.resolve(),
 };
 
 answer(methods);

@@ -5,12 +5,14 @@ import { type Backend, type Credentials, type Store, ask } from "./backend.ts";
 
 /** May do everything; the suite's own. */
 const ROOT = { name: "root", password: "root" };
-const APPLICATION = { name: "application", password: "application" };
+const CLIENT = { name: "client", password: "client", rights: "READ" };
+const SERVERS = { name: "servers", password: "servers", rights: "READWRITE" };
 const PREFIX = "/services/";
 
 export const etcd: Backend = {
   name: "etcd",
   title: "etcd",
+  ttlMs: 30_000,
   cannot: {},
   open: ({ url, ttlMs, credentials }, env) => etcdRegistry({ url, ttlMs, env, ...credentials }),
   start,
@@ -22,27 +24,30 @@ async function start({ guarded }: { readonly guarded: boolean }): Promise<Store>
     ask(`${server.url}/v3/${path}`, "POST", body, token === undefined ? {} : { authorization: token });
   let call = (path: string, body: object): Promise<unknown> => post(path, body);
   let undo: () => Promise<unknown> = () => Promise.resolve();
-  let credentials: Credentials | undefined;
-  const allow = (): Promise<unknown> =>
-    call("auth/role/grant", { name: APPLICATION.name, perm: { permType: "READWRITE", ...rangeOf(PREFIX) } });
+  const allow = ({ name, rights }: typeof CLIENT): Promise<unknown> =>
+    call("auth/role/grant", { name, perm: { permType: rights, ...rangeOf(PREFIX) } });
+  const setPassword = async (suffix: string): Promise<void> => {
+    for (const { name, password } of [CLIENT, SERVERS]) {
+      await call("auth/user/changepw", { name, password: `${password}${suffix}` });
+    }
+  };
   if (guarded) {
-    for (const { name, password } of [ROOT, APPLICATION]) {
+    for (const { name, password } of [ROOT, CLIENT, SERVERS]) {
       await call("auth/user/add", { name, password });
       await call("auth/role/add", { name });
       await call("auth/user/grant", { user: name, role: name });
     }
-    await allow();
+    for (const user of [CLIENT, SERVERS]) await allow(user);
     await call("auth/enable", {});
     // Every change of users and roles makes all tokens old.
     call = async (path, body) => {
       const { token } = (await post("auth/authenticate", ROOT)) as { readonly token: string };
       return post(path, body, token);
     };
-    credentials = { username: APPLICATION.name, password: APPLICATION.password };
   }
   return {
     server,
-    credentials,
+    credentials: guarded ? { client: credentialsOf(CLIENT), servers: credentialsOf(SERVERS) } : undefined,
     async churn(changes) {
       for (let change = 0; change < changes; change++) {
         await call("kv/put", { key: base64("churn"), value: base64(String(change)) });
@@ -57,16 +62,20 @@ async function start({ guarded }: { readonly guarded: boolean }): Promise<Store>
     },
     async revoke(what) {
       if (what === "credentials") {
-        await call("auth/user/changepw", { name: APPLICATION.name, password: "another" });
-        undo = () => call("auth/user/changepw", APPLICATION);
+        await setPassword(" of somebody else");
+        undo = () => setPassword("");
       } else {
-        await call("auth/role/revoke", { role: APPLICATION.name, ...rangeOf(PREFIX) });
-        undo = allow;
+        await call("auth/role/revoke", { role: CLIENT.name, ...rangeOf(PREFIX) });
+        undo = () => allow(CLIENT);
       }
     },
     restore: async () => void (await undo()),
     ...closable(() => server.close()),
   };
+}
+
+function credentialsOf({ name, password }: typeof CLIENT): Credentials {
+  return { username: name, password };
 }
 
 /** All keys that begin so; the prefix ends with a slash, after which comes "0". */

@@ -33,6 +33,8 @@ function isSocket(descriptor: string): boolean {
 /** Takes the present state of this process as its beginning. */
 export function leftBehind(): LeftBehind {
   const { env, timers } = countedEnv();
+  // Node opens them when they are first looked at, which its own pipe() does.
+  void [process.stdout, process.stderr];
   const before = process.getActiveResourcesInfo();
   const socketsBefore = openSockets();
   const present = (): readonly string[] => {

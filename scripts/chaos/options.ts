@@ -17,7 +17,7 @@ export interface ChaosOptions {
 const USAGE = `npm run chaos -- [--backend name] [--only row]… [--short] [--list]
 
   --backend  ${backends.map(({ name }) => name).join(" or ")}; default: all of them, at the same time
-  --only     a row, by its name; may be given more than once
+  --only     a row, by its name, or all that begin with it and a hyphen; may be given more than once
   --short    fewer rows, and shorter ones: about three minutes
   --list     says which rows there are
 
@@ -44,7 +44,7 @@ export function readOptions(args: readonly string[]): ChaosOptions | number {
     const { only, backend, short } = values;
     return {
       backends: backend?.map(backendNamed) ?? backends,
-      rows: only?.map(rowNamed) ?? rows.filter((row) => !short || row.short),
+      rows: only?.flatMap(rowsNamed) ?? rows.filter((row) => !short || row.short),
       short,
       whole: !short && only === undefined && backend === undefined,
     };
@@ -54,8 +54,9 @@ export function readOptions(args: readonly string[]): ChaosOptions | number {
   }
 }
 
-function rowNamed(name: string): Row {
-  const found = rows.find((row) => row.name === name);
-  if (found === undefined) throw new Error(`no row is called "${name}": --list shows them`);
+function rowsNamed(name: string): readonly Row[] {
+  const exact = rows.filter((row) => row.name === name);
+  const found = exact.length > 0 ? exact : rows.filter((row) => row.name.startsWith(`${name}-`));
+  if (found.length === 0) throw new Error(`no row is called "${name}": --list shows them`);
   return found;
 }

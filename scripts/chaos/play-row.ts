@@ -23,7 +23,7 @@ export async function playRow(row: Row, backend: Backend, scale: number): Promis
   try {
     await using stage = await openStage(backend, { ttlMs: row.ttlMs, guarded: row.guarded === true, scale });
     try {
-      const measures = await measure(row, stage, LEAD_MS * scale);
+      const measures = await measure(row, stage, scale);
       const found = breaches(row, measures);
       if (found.length > 0 || measures.failures.length > 0) await log(row, backend, stage, found, measures);
       return result({ measures, breaches: found });
@@ -36,13 +36,14 @@ export async function playRow(row: Row, backend: Backend, scale: number): Promis
   }
 }
 
-async function measure(row: Row, stage: Stage, leadMs: number): Promise<Measures> {
+async function measure(row: Row, stage: Stage, scale: number): Promise<Measures> {
   const { client } = stage;
   const fromMs = nowMs();
   await client.ask("startLoad", CALLS_PER_SECOND);
-  await sleep(leadMs);
+  await sleep(LEAD_MS * scale);
   await row.run(stage);
   await stage.settle();
+  if (row.outlast === true && scale === 1) await stage.outlast();
   const seconds = (nowMs() - fromMs) / 1_000;
   const { calls, failures } = await client.ask("stopLoad");
   const { illness } = stage;

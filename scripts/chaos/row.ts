@@ -16,6 +16,8 @@ export interface Row {
   readonly ttlMs?: number;
   /** With access control. */
   readonly guarded?: true;
+  /** Whether to wait until a registration would be gone that only seems to be there (not in the short form). */
+  readonly outlast?: true;
   /** Makes it happen. What it throws breaks the row. */
   run(stage: Stage): Promise<void>;
 }

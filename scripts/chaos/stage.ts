@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Closable, closable } from "@rollcall/core";
-import type { Backend, Store } from "./backend.ts";
+import type { Access, Backend, Store } from "./backend.ts";
 import type { ClientMethods, Period, Truth } from "./client-worker.ts";
 import { type Network, network } from "./network.ts";
 import { nowMs } from "./now-ms.ts";
@@ -46,6 +46,8 @@ export interface Stage extends Closable {
   over(): void;
   /** Waits until the view is right for good. What `over` has begun is measured. */
   settle(): Promise<void>;
+  /** Waits until nothing is left of a registration that is not renewed; all others must be there all the time. */
+  outlast(): Promise<void>;
   /** The longest that `settle` took after `over`, in ms; infinite if the view never was right. */
   readonly rightMs: number;
   /** What a row asks for beyond what is asked of all rows. */
@@ -66,10 +68,13 @@ export interface StageOptions {
   readonly scale: number;
 }
 
-const CLIENT = new URL("./client-worker.ts", import.meta.url);
-const SERVER = new URL("./server-worker.ts", import.meta.url);
+const common = { flags: ["--expose-gc"], answerMs: 100_000 };
+const CLIENT = { script: new URL("./client-worker.ts", import.meta.url), ...common };
+const SERVER = { script: new URL("./server-worker.ts", import.meta.url), ...common };
 /** The view has to stay right for so long. */
 const QUIET_MS = 3_000;
+/** What a registry may take longer than the TTL to see that it has run out. */
+const EXPIRY_MS = 5_000;
 /** Longer is not waited for; it breaks every limit. */
 const NEVER_MS = 45_000;
 /** A process that has closed everything ends at once. */
@@ -82,7 +87,7 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
   const store = await backend.start({ guarded: options.guarded });
   const clientSide = network(store.server);
   const serverSide = network(store.server);
-  const client = startWorker<ClientMethods>(CLIENT, ["--expose-gc"]);
+  const client = startWorker<ClientMethods>(CLIENT);
   const service = `chaos-${++stages}`;
   const workers = new Set<Worker<ServerMethods>>();
   const servers = new Set<StageServer>();
@@ -90,16 +95,23 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
   const left: string[] = [];
   const broken: string[] = [];
   const lines: string[] = [];
-  const access = (url: string) => ({ url, ttlMs: options.ttlMs, credentials: store.credentials });
+  const access = (url: string, whose: "client" | "servers"): Access => {
+    return { url, ttlMs: options.ttlMs, credentials: store.credentials?.[whose] };
+  };
   let illness: Period | undefined;
   let overAt: number | undefined;
   let rightMs = 0;
 
   const start = async (ports: readonly number[] = [0]): Promise<StageServer> => {
-    const worker = startWorker<ServerMethods>(SERVER, ["--expose-gc"]);
+    const worker = startWorker<ServerMethods>(SERVER);
     workers.add(worker);
     const url = await serverSide.add();
-    const addresses = await worker.ask("open", { backend: backend.name, service, access: access(url), ports });
+    const addresses = await worker.ask("open", {
+      backend: backend.name,
+      service,
+      access: access(url, "servers"),
+      ports,
+    });
     const server = { worker, addresses };
     servers.add(server);
     return server;
@@ -162,6 +174,17 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
       if (overAt !== undefined) rightMs = Math.max(rightMs, rightAt === null ? Infinity : rightAt - overAt);
       overAt = undefined;
     },
+    async outlast() {
+      await client.ask("resetFewest");
+      await sleep((options.ttlMs ?? backend.ttlMs) + EXPIRY_MS);
+      const { wanted } = stage.truth;
+      const exact = await client.ask("seen", { truth: { wanted, tolerated: [] }, quietMs: 0, withinMs: EXPIRY_MS });
+      stage.demand(exact !== null, "a TTL later, the registry still lists who has gone");
+      stage.demand(
+        (await client.ask("fewest")) >= wanted.length,
+        "a registration that seemed to be back was lost again",
+      );
+    },
     get rightMs() {
       return rightMs;
     },
@@ -189,7 +212,7 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
     }),
   };
   try {
-    await client.ask("open", { backend: backend.name, service, access: access(await clientSide.add()) });
+    await client.ask("open", { backend: backend.name, service, access: access(await clientSide.add(), "client") });
     await Promise.all([start(), start(), start()]);
     await stage.settle();
     return stage;

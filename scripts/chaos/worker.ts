@@ -15,8 +15,13 @@ export interface Worker<M extends Methods> {
   kill(): Promise<void>;
 }
 
-/** Nothing that is asked for takes longer. */
-const ANSWER_MS = 120_000;
+interface WorkerOptions {
+  readonly script: URL;
+  /** For Node. */
+  readonly flags?: readonly string[];
+  /** Nothing that it is asked for takes longer. */
+  readonly answerMs: number;
+}
 
 const children = new Set<ChildProcess>();
 // Nobody is left behind: those that are told nothing end when they are disconnected.
@@ -25,7 +30,7 @@ process.once("exit", () => {
 });
 
 /** Starts the script of a worker, which calls `answer` with its methods. */
-export function startWorker<M extends Methods>(script: URL, flags: readonly string[] = []): Worker<M> {
+export function startWorker<M extends Methods>({ script, flags = [], answerMs }: WorkerOptions): Worker<M> {
   const child = fork(fileURLToPath(script), {
     execArgv: ["--conditions=@rollcall/source", ...flags],
     // In a group of its own: Ctrl-C at the terminal is for the first process, which ends the others.
@@ -60,7 +65,7 @@ export function startWorker<M extends Methods>(script: URL, flags: readonly stri
     const id = ++asked;
     const asker = Promise.withResolvers<unknown>();
     waiting.set(id, asker);
-    const timer = setTimeout(() => asker.reject(new Error(`no answer to ${name}`)), ANSWER_MS);
+    const timer = setTimeout(() => asker.reject(new Error(`no answer to ${name}`)), answerMs);
     child.send({ id, name, argument: argument[0] }, (error) => {
       if (error !== null) asker.reject(error);
     });
@@ -95,7 +100,7 @@ export function startWorker<M extends Methods>(script: URL, flags: readonly stri
 const ORPHAN_MS = 10_000;
 
 /** The worker's side. It ends with its parent; once `close` was asked for, only when nothing is left to keep it alive. */
-export function answer(methods: Methods & { close(): Promise<unknown> }): void {
+export function answer(methods: Methods): void {
   let closed = false;
   process.once("disconnect", () => {
     if (!closed) process.exit(1);

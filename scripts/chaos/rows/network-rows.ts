@@ -10,26 +10,29 @@ const SIDES = { client: "the client's side", servers: "the servers' side", both:
 
 /** The network between the registry and everybody else. Calls do not pass through it. */
 export const networkRows: readonly Row[] = [
-  ...(["client", "servers", "both"] as const).map((side): Row =>
-    broken("cut", "Network cut", side, (way) => way.cut()),
-  ),
-  ...(["client", "servers", "both"] as const).map((side): Row =>
-    broken("hole", "Network hole (accepts, never answers)", side, (way) => way.hole()),
-  ),
+  cut("client"),
+  cut("servers"),
+  { ...cut("both"), short: true },
+  { ...hole("client"), short: true },
+  hole("servers"),
+  { ...hole("both"), outlast: true },
   {
     name: "slow",
     title: "Slow registry (every answer 2 s late) for 20 s",
+    outlast: true,
     run: (stage) => afflict(stage, "both", 20_000, (way) => way.delay(2_000)),
   },
   {
     name: "truncate",
     title: "Answers cut off after 300 bytes for 20 s",
+    outlast: true,
     short: true,
     run: (stage) => afflict(stage, "both", 20_000, (way) => way.truncate(300)),
   },
   {
     name: "flap",
     title: "Network flapping every 500 ms for 30 s",
+    outlast: true,
     short: true,
     async run(stage) {
       let calm: (() => Promise<void>) | undefined;
@@ -42,12 +45,19 @@ export const networkRows: readonly Row[] = [
   },
 ];
 
-function broken(name: string, title: string, side: Side, change: (way: TcpProxy) => Promise<void>): Row {
+function cut(side: Side): Row {
   return {
-    name: `${name}-${side}`,
-    title: `${title} for 20 s, ${SIDES[side]}`,
-    ...((name === "cut" && side === "both") || (name === "hole" && side === "client") ? { short: true } : {}),
-    run: (stage) => afflict(stage, side, 20_000, change),
+    name: `cut-${side}`,
+    title: `Network cut for 20 s, ${SIDES[side]}`,
+    run: (stage) => afflict(stage, side, 20_000, (way) => way.cut()),
+  };
+}
+
+function hole(side: Side): Row {
+  return {
+    name: `hole-${side}`,
+    title: `Network hole (accepts, never answers) for 20 s, ${SIDES[side]}`,
+    run: (stage) => afflict(stage, side, 20_000, (way) => way.hole()),
   };
 }
 

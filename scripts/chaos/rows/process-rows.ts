@@ -11,6 +11,7 @@ export const processRows: readonly Row[] = [
   {
     name: "blocked",
     title: "A server's event loop blocked for 10 s (TTL 3 s)",
+    outlast: true,
     short: true,
     ttlMs: 3_000,
     anew: "the lease has run out",
@@ -63,6 +64,7 @@ export const processRows: readonly Row[] = [
   {
     name: "rolling-unseen",
     title: "Rolling restart of all servers, each on its port, during a cut of 20 s",
+    outlast: true,
     async run(stage) {
       await outage(stage, async () => {
         for (const server of stage.servers) {
@@ -75,6 +77,7 @@ export const processRows: readonly Row[] = [
   {
     name: "killed-unseen",
     title: "A server killed (SIGKILL) during a cut of 20 s",
+    outlast: true,
     short: true,
     async run(stage) {
       const [first] = stage.servers;

@@ -9,6 +9,7 @@ export const registryRows: readonly Row[] = [
   {
     name: "kill",
     title: "Registry killed (SIGKILL), back with its data after 10 s",
+    outlast: true,
     async run(stage) {
       const { server } = stage.store;
       await stage.ill(10_000, { begin: server.kill, end: server.start, during: () => stage.start() });
@@ -17,6 +18,7 @@ export const registryRows: readonly Row[] = [
   {
     name: "kill-empty",
     title: "Registry killed (SIGKILL), back empty after 10 s",
+    outlast: true,
     short: true,
     anew: EMPTIED,
     async run(stage) {
@@ -82,22 +84,38 @@ export const registryRows: readonly Row[] = [
   {
     name: "credentials",
     title: "Credentials refused for 20 s",
+    outlast: true,
     short: true,
     guarded: true,
-    run: (stage) => revoke(stage, "credentials", 20_000),
+    async run(stage) {
+      const { store } = stage;
+      await stage.ill(20_000, {
+        begin: () => store.revoke("credentials"),
+        end: () => store.restore(),
+        during: () => stage.start(),
+      });
+    },
   },
   {
     name: "rights",
-    title: "Right to read and write taken away for 40 s (TTL 2 min)",
+    title: "The client's right to read taken away for 40 s",
     guarded: true,
-    ttlMs: 120_000,
     async run(stage) {
-      await stage.client.ask("resetFewest");
-      await revoke(stage, "rights", 40_000);
+      const { store, client } = stage;
+      const [first] = stage.servers;
+      await client.ask("resetFewest");
+      await stage.ill(40_000, {
+        begin: () => store.revoke("client's rights"),
+        end: () => store.restore(),
+        async during() {
+          await stage.start();
+          if (first !== undefined) await stage.stop(first);
+        },
+      });
       await stage.settle();
-      // A question that was asked without rights may be answered when they are long back.
+      // A question that was asked without the right may be answered when it is long back.
       await sleep(30_000);
-      stage.demand((await stage.client.ask("fewest")) > 0, "an answer without rights was believed to be an empty one");
+      stage.demand((await client.ask("fewest")) > 0, "an answer without the right to read was taken for an empty one");
     },
   },
   {
@@ -133,9 +151,4 @@ export const registryRows: readonly Row[] = [
 
 function everyWay(stage: Stage, state: "cut" | "open"): Promise<unknown> {
   return Promise.all([stage.clientSide, stage.serverSide].map((side) => side.set((way) => way[state]())));
-}
-
-function revoke(stage: Stage, what: "credentials" | "rights", forMs: number): Promise<void> {
-  const { store } = stage;
-  return stage.ill(forMs, { begin: () => store.revoke(what), end: () => store.restore(), during: () => stage.start() });
 }
