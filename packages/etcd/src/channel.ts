@@ -9,6 +9,7 @@ import {
   connectivityState,
   credentials,
 } from "@grpc/grpc-js";
+import { EtcdError } from "./etcd-error.ts";
 
 /** How an `https://` host is connected to; each means what it means in `node:tls`. */
 export interface EtcdTlsOptions {
@@ -37,7 +38,8 @@ const OPTIONS: ChannelOptions = {
   "grpc.keepalive_time_ms": 10_000,
   // A slow network must not look like a dead one.
   "grpc.keepalive_timeout_ms": 5_000,
-  "grpc.keepalive_permit_without_calls": 1,
+  // etcd does not tolerate them on an idle connection.
+  "grpc.keepalive_permit_without_calls": 0,
   // A channel must not inherit the connection, or the back-off, of one that was thrown away.
   "grpc.use_local_subchannel_pool": 1,
   "grpc.enable_retries": 0,
@@ -155,7 +157,9 @@ class SocketKeeper extends ChannelCredentials {
         if (connected.socket !== socket) this.keep(connected.socket);
         return connected;
       },
-      waitForReady: () => inner.waitForReady(),
+      // A closed channel tries once more all the same, and would then forget its connection.
+      waitForReady: () =>
+        this.#destroyed ? Promise.reject(new EtcdError("the channel is closed")) : inner.waitForReady(),
       getCallCredentials: () => inner.getCallCredentials(),
       destroy: () => inner.destroy(),
     };

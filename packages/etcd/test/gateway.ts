@@ -11,6 +11,13 @@ export interface Gateway {
   revoke(key: Buffer): Promise<void>;
   /** Forgets everything but the present state. */
   compact(): Promise<void>;
+  /**
+   * Makes the user `root` (password `root`), one user per name, who has its name as password and may read and write under
+   * the prefixes, and demands of everybody from now on to be one of them. Resolves with a gateway for root.
+   */
+  enableAuth(users: Readonly<Record<string, readonly string[]>>): Promise<Gateway>;
+  /** Lets a user of {@link enableAuth} read and write under a prefix, or not any more. */
+  permit(user: string, prefix: string, isAllowed: boolean): Promise<void>;
   /** Any other request: `/v3/…`. */
   call(path: string, body: unknown): Promise<Record<string, unknown>>;
 }
@@ -20,9 +27,9 @@ interface Range {
   readonly kvs?: readonly { readonly lease?: string }[];
 }
 
-export function gateway(url: string, token?: string): Gateway {
+export function gateway(url: string, token?: () => Promise<string>): Gateway {
   const call = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
-    const headers = token === undefined ? {} : { authorization: token };
+    const headers = token === undefined ? {} : { authorization: await token() };
     const answer = await fetch(`${url}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return (await answer.json()) as Record<string, unknown>;
@@ -30,8 +37,28 @@ export function gateway(url: string, token?: string): Gateway {
   const range = async (key: Buffer): Promise<Range> =>
     (await call("/v3/kv/range", { key: base64(key) })) as unknown as Range;
 
+  const permit = async (user: string, prefix: string, isAllowed: boolean): Promise<void> => {
+    const { key, range_end } = rangeUnder(prefix);
+    if (isAllowed) await call("/v3/auth/role/grant", { name: user, perm: { permType: "READWRITE", key, range_end } });
+    else await call("/v3/auth/role/revoke", { role: user, key, range_end });
+  };
+
   return {
     call,
+    permit,
+    async enableAuth(users) {
+      for (const [name, prefixes] of Object.entries({ ...users, root: [] })) {
+        await call("/v3/auth/user/add", { name, password: name });
+        await call("/v3/auth/role/add", { name });
+        await call("/v3/auth/user/grant", { user: name, role: name });
+        for (const prefix of prefixes) await permit(name, prefix, true);
+      }
+      await call("/v3/auth/enable", {});
+      return gateway(url, async () => {
+        const answer = await call("/v3/auth/authenticate", { name: "root", password: "root" });
+        return String(answer["token"]);
+      });
+    },
     async put(key, value) {
       await call("/v3/kv/put", { key: base64(key), value: base64(Buffer.from(value)) });
     },
@@ -58,6 +85,12 @@ export function gateway(url: string, token?: string): Gateway {
       await call("/v3/kv/compaction", { revision: header.revision });
     },
   };
+}
+
+function rangeUnder(prefix: string) {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  return { key: base64(Buffer.from(prefix)), range_end: base64(end) };
 }
 
 function base64(bytes: Buffer): string {
