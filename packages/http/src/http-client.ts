@@ -1,19 +1,8 @@
-import {
-  type Abortable,
-  type Closable,
-  type Endpoint,
-  RETRY_BACKOFF,
-  closable,
-  createClient,
-  fullJitter,
-  resolveEnv,
-} from "@rollcall/core";
+import { type Abortable, type Closable, type Endpoint, closable } from "@rollcall/core";
 import { type FetchInit, fetchBalanced } from "./fetch.ts";
-import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
-import { createPool, destroyPool } from "./instance-pool.ts";
-import { type HttpResponse, type RequestOptions, type RequestRules, requestBalanced } from "./request-exchange.ts";
-import { flatHeaders } from "./request-headers.ts";
-import { waitAfter } from "./status-error.ts";
+import type { HttpClientOptions } from "./http-options.ts";
+import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
+import { requestRules } from "./request-rules.ts";
 
 /**
  * HTTP to a service, whichever of its instances answers.
@@ -54,36 +43,14 @@ export interface HttpClient extends Closable {
  * @throws InvalidOptionError
  */
 export function httpClient(options: HttpClientOptions): HttpClient {
-  const poolOptions = resolvePoolOptions(options);
-  const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
-  const own = retry === false ? undefined : (retry ?? {});
-  const jitter = fullJitter(resolveEnv(own?.env ?? env), RETRY_BACKOFF);
-  const backoff = own?.backoff ?? ((attempt: number, error: unknown) => waitAfter(error) + jitter(attempt));
-  const client = createClient({
-    instancer,
-    policy,
-    staleAfterMs,
-    drainMs,
-    env,
-    factory: (instance) => {
-      return createPool(instance, typeof protocol === "function" ? protocol(instance) : protocol, poolOptions);
-    },
-    close: destroyPool,
-    retry: own === undefined ? false : { ...own, backoff },
-  });
-  const rules: RequestRules = {
-    client,
-    headers: flatHeaders(options.headers),
-    failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
-    maxReplayBytes: options.maxReplayBytes ?? 65_536,
-    retryable: own?.retryable,
-    unsent: own?.unsent,
-  };
+  const rules = requestRules(options);
+  const { client } = rules;
+  const { service } = options.instancer;
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
     requestBalanced(rules, path, requestOptions);
   return {
     request,
-    fetch: async (input, init = {}) => fetchBalanced(instancer.service, request, input, init),
+    fetch: async (input, init = {}) => fetchBalanced(service, request, input, init),
     get endpoints() {
       return client.endpoints;
     },

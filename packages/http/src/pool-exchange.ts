@@ -29,17 +29,13 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
   /** Hands the request to a pool, and resolves when the head is here. */
   protected abstract sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt): Promise<A>;
 
-  protected override async send(pool: InstancePool, attempt: Attempt): Promise<A> {
+  protected override send(pool: InstancePool, attempt: Attempt): Promise<A> {
     const transfer = new Transfer();
     this.#transfer = transfer;
     this.#request.transfer = transfer;
-    const { signal } = attempt;
-    signal.addEventListener("abort", transfer);
-    try {
-      return await this.sendTo(pool, this.#request, attempt);
-    } finally {
-      signal.removeEventListener("abort", transfer);
-    }
+    // It is the attempt's own signal, which is silent once the attempt has ended: nothing to take back.
+    attempt.signal.addEventListener("abort", transfer);
+    return this.sendTo(pool, this.#request, attempt);
   }
 
   protected override classify(error: unknown): Failure {
@@ -61,6 +57,10 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
     if (body === undefined) return;
     if (answer === undefined) body.close();
     else this.#transfer?.whenEnded(() => body.close());
+  }
+
+  protected get body(): ReplayStream | undefined {
+    return this.#body;
   }
 
   protected get transfer(): Transfer | undefined {

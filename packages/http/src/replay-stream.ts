@@ -30,6 +30,11 @@ export class ReplayStream implements AsyncIterable<Chunk> {
     this.#maxBytes = maxBytes;
   }
 
+  /** Whether anything was asked of the source yet. */
+  get touched(): boolean {
+    return this.#iterator !== undefined;
+  }
+
   /** Whether another attempt would find everything from the beginning on. */
   get replayable(): boolean {
     return !this.#overflowed && this.#failure === undefined;

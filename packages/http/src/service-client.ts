@@ -1,4 +1,5 @@
 import {
+  type Instancer,
   InvalidOptionError,
   QUERY_CHECKS,
   type Registry,
@@ -25,27 +26,33 @@ export function serviceClient(registry: Registry, options: ServiceClientOptions 
   const { service, tags, passingOnly, ...http } = typeof options === "string" ? { service: options } : options;
   checkOptions("", { registry }, { registry: required(is.registry) });
   checkServiceClient("", { service, tags, passingOnly, ...http });
-  const instancer = registry.instancer({ service, tags, passingOnly });
-  let client: HttpClient;
+  return withInstancer(registry, { service, tags, passingOnly }, (instancer) => {
+    const client = httpClient({ ...http, instancer });
+    return {
+      request: client.request,
+      fetch: client.fetch,
+      get endpoints() {
+        return client.endpoints;
+      },
+      ready: client.ready,
+      ...closable(async () => {
+        await client.close();
+        await instancer.close();
+      }),
+    };
+  });
+}
+
+/** Makes what needs an instancer, and will close it. Closes it if that cannot be made. */
+export function withInstancer<T>(registry: Registry, query: ServiceQuery, make: (instancer: Instancer) => T): T {
+  const instancer = registry.instancer(query);
   try {
-    client = httpClient({ ...http, instancer });
+    return make(instancer);
   } catch (error) {
     // A policy that could not be made: nobody will ever close the instancer.
     void instancer.close();
     throw error;
   }
-  return {
-    request: client.request,
-    fetch: client.fetch,
-    get endpoints() {
-      return client.endpoints;
-    },
-    ready: client.ready,
-    ...closable(async () => {
-      await client.close();
-      await instancer.close();
-    }),
-  };
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import { type Attempt, CANCELLED, type Outcome, SUCCESS } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import { isOwnAbort } from "./failure.ts";
@@ -99,19 +100,59 @@ export class Transfer implements Dispatcher.DispatchHandler {
     statusMessage?: string,
   ): void {
     if (statusCode >= 200) this.#answered = true;
-    this.#inner?.onResponseStart?.(controller, statusCode, headers, statusMessage);
+    try {
+      this.#inner?.onResponseStart?.(controller, statusCode, headers, statusMessage);
+    } catch (error) {
+      throw this.#readerFailed(error);
+    }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#inner?.onResponseData?.(controller, chunk);
+    try {
+      this.#inner?.onResponseData?.(controller, chunk);
+    } catch (error) {
+      throw this.#readerFailed(error);
+    }
+  }
+
+  /** The connection is the caller's now. It is load until it closes. */
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: Parameters<NonNullable<Dispatcher.DispatchHandler["onResponseStart"]>>[2],
+    socket: Duplex,
+  ): void {
+    this.#answered = true;
+    socket.once("close", () => this.#end(SUCCESS));
+    try {
+      this.#inner?.onRequestUpgrade?.(controller, statusCode, headers, socket);
+    } catch (error) {
+      throw this.#readerFailed(error);
+    }
+  }
+
+  onResponseStarted(): void {
+    this.#inner?.onResponseStarted?.();
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.#inner?.onBodySent?.(chunk);
+  }
+
+  onRequestSent(): void {
+    this.#inner?.onRequestSent?.();
   }
 
   onResponseEnd(
     controller: Dispatcher.DispatchController,
     trailers: Parameters<NonNullable<Dispatcher.DispatchHandler["onResponseEnd"]>>[1],
   ): void {
-    this.#inner?.onResponseEnd?.(controller, trailers);
-    this.#end(SUCCESS);
+    try {
+      this.#inner?.onResponseEnd?.(controller, trailers);
+    } finally {
+      // It has arrived, whatever the reader makes of it.
+      this.#end(SUCCESS);
+    }
   }
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
@@ -119,6 +160,12 @@ export class Transfer implements Dispatcher.DispatchHandler {
     // Before the head the attempt itself fails with this error, and that is what ends it.
     if (this.#answered)
       this.#end(isOwnAbort(error) || this.#abortedWith !== undefined ? CANCELLED : { kind: "failure", error });
+  }
+
+  /** Whatever a reader throws ends the response, and is not the endpoint's fault. */
+  #readerFailed(error: unknown): unknown {
+    this.#abortedWith ??= { reason: error as Error };
+    return error;
   }
 
   #end(outcome: Outcome): void {

@@ -1,6 +1,8 @@
 import { type IncomingMessage, type RequestListener, createServer } from "node:http";
 import { type AddressInfo, type Server, type Socket, createServer as createTcpServer } from "node:net";
-import { type InstanceInit, fixedInstancer } from "@rollcall/core";
+import type { Duplex } from "node:stream";
+import { type InstanceInit, type MemoryRegistry, fixedInstancer, memoryRegistry } from "@rollcall/core";
+import { onTestFinished } from "vitest";
 import { type HttpClient, type HttpClientOptions, httpClient } from "../src/index.ts";
 
 /** A real server on loopback, which counts what reaches it. */
@@ -23,12 +25,14 @@ export interface TestServer extends AsyncDisposable {
 export async function httpServer(
   listener: (...args: Parameters<RequestListener>) => void | Promise<void>,
   host = "127.0.0.1",
+  onUpgrade?: (socket: Duplex) => void,
 ): Promise<TestServer> {
   const seen: string[] = [];
   const server = createServer((request, response) => {
     seen.push(`${request.method} ${request.url}`);
     void listener(request, response);
   });
+  if (onUpgrade !== undefined) server.on("upgrade", (_, socket) => onUpgrade(socket));
   return listen(server, seen, host);
 }
 
@@ -97,6 +101,14 @@ export function clientOf(
     ...options,
     retry: retry === false ? false : { timeoutMs: 5_000, budget: false, ...retry },
   });
+}
+
+/** A registry that knows these servers. Closes with the test. */
+export async function registryOf(servers: readonly (TestServer | InstanceInit)[]): Promise<MemoryRegistry> {
+  const registry = memoryRegistry();
+  onTestFinished(() => registry.close());
+  for (const server of servers) await registry.registrar("instance" in server ? server.instance : server).register();
+  return registry;
 }
 
 /** The requests in flight, by endpoint. */

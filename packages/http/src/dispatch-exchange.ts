@@ -1,0 +1,92 @@
+import { isDiscoveryError } from "@rollcall/core";
+import type { Dispatcher } from "undici";
+import type { InstancePool } from "./instance-pool.ts";
+import { LightSignal } from "./light-signal.ts";
+import { normalizeMethod } from "./method.ts";
+import { PoolExchange } from "./pool-exchange.ts";
+import { Relay } from "./relay.ts";
+import { RelayedAnswer } from "./relayed-answer.ts";
+import { prepareBody } from "./request-body.ts";
+import type { RequestRules } from "./request-exchange.ts";
+import { mergeHeaders } from "./request-headers.ts";
+import type { TransferOptions } from "./transfer.ts";
+
+/** What a dispatcher knows of a service that all requests to it need. */
+export interface DispatchRules extends RequestRules {
+  /** Whether there is one attempt only: then its own error is passed on, for whoever repeats it. */
+  readonly once: boolean;
+}
+
+/**
+ * Sends what was dispatched to the service, by all the rules of {@link Exchange}, and passes the answer on to `handler`.
+ * Never throws; the relay is in `running` until its end.
+ */
+export function dispatchBalanced(
+  rules: DispatchRules,
+  options: Dispatcher.DispatchOptions,
+  handler: Dispatcher.DispatchHandler,
+  running: Set<Relay>,
+): void {
+  const signal = new LightSignal();
+  let exchange: DispatchExchange | undefined;
+  const relay = new Relay(handler, running, (reason) => {
+    if (relay.answered) exchange?.abort(reason);
+    else signal.abort(reason);
+  });
+  try {
+    handler.onRequestStart?.(relay, null);
+    exchange = new DispatchExchange(rules, options, relay, signal);
+  } catch (error) {
+    relay.fail(error);
+    return;
+  }
+  exchange.run().catch((error: unknown) => relay.fail(rules.once ? onlyError(error) : error));
+}
+
+class DispatchExchange extends PoolExchange<RelayedAnswer> {
+  readonly #rules: DispatchRules;
+  readonly #relay: Relay;
+
+  constructor(rules: DispatchRules, options: Dispatcher.DispatchOptions, relay: Relay, signal: LightSignal) {
+    const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
+    const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
+    const { path, idempotent } = options;
+    const method = normalizeMethod(options.method);
+    const request: TransferOptions = {
+      ...options,
+      method,
+      // undici sends more kinds of bodies than its types admit.
+      body: content as NonNullable<Dispatcher.DispatchOptions["body"]>,
+      headers: mergeHeaders(defaults, options.headers) ?? null,
+    };
+    // It has all that core uses of a signal.
+    super(rules, { signal: signal as unknown as AbortSignal, method, path, idempotent }, request, content);
+    this.#rules = rules;
+    this.#relay = relay;
+  }
+
+  /** Ends an answer that is on its way. */
+  abort(reason: unknown): void {
+    this.transfer?.abort(reason);
+  }
+
+  protected override sendTo(pool: InstancePool, request: TransferOptions): Promise<RelayedAnswer> {
+    const answer = new RelayedAnswer(this.#relay, (statusCode) => !this.#rules.failureStatuses.has(statusCode));
+    pool.dispatch(request, answer);
+    return answer.head;
+  }
+
+  protected override drop(answer: RelayedAnswer): void {
+    answer.drop();
+  }
+
+  protected override end(answer?: RelayedAnswer): void {
+    answer?.release();
+    // A stream that was not touched is as good as new: whoever dispatched it may want to send it elsewhere.
+    if (answer !== undefined || this.body?.touched === true) super.end(answer);
+  }
+}
+
+function onlyError(error: unknown): unknown {
+  return isDiscoveryError(error, "RETRY") && error instanceof AggregateError ? error.errors.at(-1) : error;
+}

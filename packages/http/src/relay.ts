@@ -1,0 +1,85 @@
+import type { Duplex } from "node:stream";
+import { type Dispatcher, errors } from "undici";
+import type { ResponseHeaders } from "./status-error.ts";
+
+/**
+ * What the handler of a dispatched request has in its hand, whichever attempt answers it: one controller from the
+ * beginning to the end, although every attempt has a connection, and so a controller, of its own.
+ */
+export class Relay implements Dispatcher.DispatchController {
+  readonly handler: Dispatcher.DispatchHandler;
+  /** The controller of the attempt that is running. */
+  target: Dispatcher.DispatchController | undefined;
+  /** Whether the head of an answer was passed on: from then on there is only that one attempt. */
+  answered = false;
+  #aborted = false;
+  #reason: Error | null = null;
+  #paused = false;
+  readonly #running: Set<Relay>;
+  readonly #onAbort: (reason: Error) => void;
+
+  /** `running` holds it until its end; `onAbort` is told when the handler, or somebody else here, wants that end now. */
+  constructor(handler: Dispatcher.DispatchHandler, running: Set<Relay>, onAbort: (reason: Error) => void) {
+    this.handler = handler;
+    this.#running = running;
+    this.#onAbort = onAbort;
+    running.add(this);
+  }
+
+  get aborted(): boolean {
+    return this.#aborted || this.target?.aborted === true;
+  }
+
+  get reason(): Error | null {
+    return this.#reason ?? this.target?.reason ?? null;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  get rawHeaders(): NonNullable<Dispatcher.DispatchController["rawHeaders"]> | null {
+    return this.target?.rawHeaders ?? null;
+  }
+
+  get rawTrailers(): NonNullable<Dispatcher.DispatchController["rawTrailers"]> | null {
+    return this.target?.rawTrailers ?? null;
+  }
+
+  abort(reason?: Error): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason ?? new errors.RequestAbortedError();
+    if (this.#running.has(this)) this.#onAbort(this.#reason);
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.target?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.target?.resume();
+  }
+
+  /** The connection is the handler's from now on. */
+  upgrade(statusCode: number, headers: ResponseHeaders, socket: Duplex): void {
+    this.#running.delete(this);
+    if (this.handler.onRequestUpgrade === undefined) socket.destroy();
+    else this.handler.onRequestUpgrade(this, statusCode, headers, socket);
+  }
+
+  /** Not the end if the handler throws: undici then tells it so, and it may have been waiting for just that. */
+  end(trailers: ResponseHeaders): void {
+    this.handler.onResponseEnd?.(this, trailers);
+    this.#running.delete(this);
+  }
+
+  /** Tells the handler that it failed, once. */
+  fail(error: unknown): void {
+    if (!this.#running.delete(this)) return;
+    // The type wants an Error; an abort reason is passed on as it was given.
+    this.handler.onResponseError?.(this, error as Error);
+  }
+}

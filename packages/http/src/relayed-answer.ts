@@ -1,0 +1,146 @@
+import type { Duplex } from "node:stream";
+import { type Dispatcher, errors } from "undici";
+import type { Answer } from "./exchange.ts";
+import type { Relay } from "./relay.ts";
+import type { ResponseHeaders } from "./status-error.ts";
+
+/**
+ * The answer to one attempt, on its way to the handler of whoever dispatched the request.
+ *
+ * It is passed on as it comes, unless its status is a failing one: then it is held back, by asking the connection to
+ * pause, until it is {@link release}d or {@link drop}ped.
+ */
+export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
+  statusCode = 0;
+  headers: ResponseHeaders = {};
+  readonly #relay: Relay;
+  readonly #mayPass: (statusCode: number) => boolean;
+  readonly #head = Promise.withResolvers<this>();
+  #state: "waiting" | "passing" | "held" | "dropped" = "waiting";
+  #controller: Dispatcher.DispatchController | undefined;
+  #statusMessage: string | undefined;
+  /** What came although the connection was asked to pause: a part that was read already, or its end. */
+  #held: (() => void)[] = [];
+  #dropped = 0;
+
+  constructor(relay: Relay, mayPass: (statusCode: number) => boolean) {
+    this.#relay = relay;
+    this.#mayPass = mayPass;
+  }
+
+  /** Resolves when the head is here, rejects when there will be none. */
+  get head(): Promise<this> {
+    return this.#head.promise;
+  }
+
+  /** Passes on an answer that was held back. Does nothing to others. */
+  release(): void {
+    if (this.#state !== "held") return;
+    this.#relay.answered = true;
+    try {
+      this.#relay.handler.onResponseStart?.(this.#relay, this.statusCode, this.headers, this.#statusMessage);
+      // Still held: if the handler resumes the connection, what that brings joins the queue behind what is in it.
+      for (const deliver of this.#held) deliver();
+    } catch (error) {
+      this.#state = "dropped";
+      this.#controller?.abort(error as Error);
+      this.#relay.fail(error);
+      return;
+    } finally {
+      this.#held = [];
+    }
+    this.#state = "passing";
+    if (!this.#relay.paused) this.#controller?.resume();
+  }
+
+  /** Reads on and forgets, so that the connection can be used again; a long answer is not worth that. */
+  drop(): void {
+    this.#state = "dropped";
+    this.#held = [];
+    this.#controller?.resume();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#relay.target = controller;
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: ResponseHeaders,
+    statusMessage?: string,
+  ): void {
+    const { handler } = this.#relay;
+    if (statusCode < 200) {
+      handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
+      return;
+    }
+    this.statusCode = statusCode;
+    this.headers = headers;
+    this.#statusMessage = statusMessage;
+    if (this.#mayPass(statusCode)) {
+      this.#pass();
+      handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
+    } else {
+      this.#state = "held";
+      controller.pause();
+      this.#head.resolve(this);
+    }
+  }
+
+  onRequestUpgrade(
+    _: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: ResponseHeaders,
+    socket: Duplex,
+  ): void {
+    this.statusCode = statusCode;
+    this.headers = headers;
+    this.#pass();
+    this.#relay.upgrade(statusCode, headers, socket);
+  }
+
+  onResponseStarted(): void {
+    this.#relay.handler.onResponseStarted?.();
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.#relay.handler.onBodySent?.(chunk);
+  }
+
+  onRequestSent(): void {
+    this.#relay.handler.onRequestSent?.();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#state === "passing") {
+      this.#relay.handler.onResponseData?.(this.#relay, chunk);
+    } else if (this.#state === "held") {
+      this.#held.push(() => this.#relay.handler.onResponseData?.(this.#relay, chunk));
+    } else {
+      this.#dropped += chunk.length;
+      if (this.#dropped > MAX_DROPPED_BYTES) controller.abort(new errors.RequestAbortedError());
+    }
+  }
+
+  onResponseEnd(_: Dispatcher.DispatchController, trailers: ResponseHeaders): void {
+    if (this.#state === "passing") this.#relay.end(trailers);
+    else if (this.#state === "held") this.#held.push(() => this.#relay.end(trailers));
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    if (this.#state === "waiting") this.#head.reject(error);
+    else if (this.#state === "passing") this.#relay.fail(error);
+    else if (this.#state === "held") this.#held.push(() => this.#relay.fail(error));
+  }
+
+  #pass(): void {
+    this.#state = "passing";
+    this.#relay.answered = true;
+    this.#head.resolve(this);
+  }
+}
+
+/** As much as undici's `dump()` reads. */
+const MAX_DROPPED_BYTES = 131_072;

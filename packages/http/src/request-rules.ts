@@ -1,0 +1,39 @@
+import { RETRY_BACKOFF, type RetryOptions, createClient, fullJitter, resolveEnv } from "@rollcall/core";
+import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
+import { createPool, destroyPool } from "./instance-pool.ts";
+import type { RequestRules } from "./request-exchange.ts";
+import { flatHeaders } from "./request-headers.ts";
+import { waitAfter } from "./status-error.ts";
+
+/** As many requests share one client of the service: its pools, and what was said about it. */
+export function requestRules(options: HttpClientOptions): RequestRules {
+  const poolOptions = resolvePoolOptions(options);
+  const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
+  const own = retry === false ? undefined : (retry ?? {});
+  const client = createClient({
+    instancer,
+    policy,
+    staleAfterMs,
+    drainMs,
+    env,
+    factory: (instance) => {
+      return createPool(instance, typeof protocol === "function" ? protocol(instance) : protocol, poolOptions);
+    },
+    close: destroyPool,
+    retry: own === undefined ? false : { ...own, backoff: own.backoff ?? patientBackoff(own.env ?? env) },
+  });
+  return {
+    client,
+    headers: flatHeaders(options.headers),
+    failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
+    maxReplayBytes: options.maxReplayBytes ?? 65_536,
+    retryable: own?.retryable,
+    unsent: own?.unsent,
+  };
+}
+
+/** Full jitter, and what `Retry-After` asks for. */
+export function patientBackoff(env: RetryOptions["env"]): (attempt: number, error: unknown) => number {
+  const jitter = fullJitter(resolveEnv(env), RETRY_BACKOFF);
+  return (attempt, error) => waitAfter(error) + jitter(attempt);
+}
