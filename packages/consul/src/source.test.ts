@@ -42,7 +42,10 @@ function watch(fake: FakeConsul, given?: Given) {
 /** Answers one after another, then never. */
 function script(...replies: readonly Reply[]): Reply {
   const left = [...replies];
-  return (request, response) => (left.shift() ?? never)(request, response);
+  return (request, response) => {
+    if (request.path.startsWith("/v1/agent/")) response.writeHead(404).end();
+    else (left.shift() ?? never)(request, response);
+  };
 }
 const says =
   (index: number | string | undefined, ...records: unknown[]): Reply =>
@@ -233,7 +236,8 @@ describe.concurrent("what a consul source makes of an index", () => {
     );
     await source.watch(signal)[Symbol.asyncIterator]().next();
     expect(seen).toEqual([1]);
-    expect(fake.requests.map((request) => request.query.get("index"))).toEqual([null, "100", null]);
+    const polls = fake.requests.filter(({ path }) => path.startsWith("/v1/health/"));
+    expect(polls.map((request) => request.query.get("index"))).toEqual([null, "100", null]);
   });
 });
 
@@ -379,6 +383,40 @@ describe("when a consul source fails", () => {
     expect((await parked).message).toBe("bye");
     await request.closed;
     expect(performance.now() - startMs).toBeLessThan(100);
+  });
+
+  it("does not take it for an empty service when it may not be read any more, which Consul does not say", async () => {
+    const polls = script(says(7, record(1)), says(9));
+    await using fake = await fakeConsul((request, response) => {
+      if (request.path === "/v1/agent/health/service/name/lorem") response.writeHead(403).end("Permission denied");
+      else polls(request, response);
+    });
+    using steps = watch(fake);
+    expect(ports((await steps.next()).value)).toEqual([1]);
+    expect(await failure(steps.next())).toMatchObject({ name: "ConsulError", statusCode: 403 });
+  });
+
+  it.each([200, 404, 429, 500, 503])("believes it when the agent answers %s instead of refusing", async (status) => {
+    const polls = script(says(7, record(1)), says(9), says(10));
+    await using fake = await fakeConsul((request, response) => {
+      if (request.path === "/v1/agent/health/service/name/lorem") response.writeHead(status).end();
+      else polls(request, response);
+    });
+    using steps = watch(fake);
+    await steps.next();
+    expect((await steps.next()).value).toEqual([]);
+    expect((await steps.next()).value).toEqual([]);
+    // Once is enough.
+    expect(fake.requests.map(({ path }) => path.split("/")[2])).toEqual(["health", "health", "agent", "health"]);
+  });
+
+  it("says so when a newer Consul tells that it left everything out", async () => {
+    await using fake = await fakeConsul((_, response) => {
+      response.setHeader("x-consul-results-filtered-by-acls", "true");
+      answer(response, 1, []);
+    });
+    using steps = watch(fake);
+    expect((await failure(steps.next())).message).toContain('may not read service "lorem"');
   });
 
   it("does not believe a server that has neither a leader nor an instance", async () => {
