@@ -5,6 +5,7 @@ import {
   type Env,
   InvalidOptionError,
   type Registry,
+  bounded,
   checkOptions,
   createRegistry,
   is,
@@ -16,7 +17,7 @@ import type { ConsulAccess } from "./call.ts";
 import { type ConsulCheck, MAX_MS, checkConsulCheck } from "./check.ts";
 import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "./client.ts";
 import { Polls } from "./polls.ts";
-import { consulSink } from "./sink.ts";
+import { type Background, consulSink } from "./sink.ts";
 import { consulSource } from "./source.ts";
 import { Turns } from "./turns.ts";
 
@@ -105,6 +106,9 @@ const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
 /** How many requests of announcing run at a time. They are short; a server with hundreds of instances must not flood. */
 const MAX_WRITES = 10;
 
+/** How long closing waits for what is still to be taken back. */
+const CLOSE_MS = 2_000;
+
 /**
  * Makes a {@link Registry} over a Consul agent. Connects only when something is watched or registered. The caller
  * closes it, which deregisters what it registered and leaves no socket behind.
@@ -128,7 +132,7 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
   const zoneKey = options.zoneKey ?? "zone";
   const polls = new Polls(options.maxConnections ?? 100);
   const turns = new Turns(MAX_WRITES);
-  const background = new Set<Promise<void>>();
+  const background = new Set<Background>();
 
   return createRegistry({
     name: "consul",
@@ -159,7 +163,11 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
       );
     },
     async close() {
-      await Promise.all(background);
+      const bounds = { timeoutMs: CLOSE_MS, onTimeout: () => undefined, keepAlive: true };
+      const done = Promise.all([...background].map((each) => each.done));
+      await bounded(env, bounds, () => done).catch(() => undefined);
+      for (const each of background) each.cut();
+      await done;
       await Promise.all([reader, writer].map((half) => destroy(half.agent)));
     },
   });

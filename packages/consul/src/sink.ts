@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Instance, type Sink, TimeoutError, bounded, isDiscoveryError, sleep } from "@rollcall/core";
+import { type Instance, type Sink, isDiscoveryError, sleep, untilAborted } from "@rollcall/core";
 import { type ConsulAccess, ConsulError, call, parseAnswer } from "./call.ts";
 import { type ConsulCheck, DEFAULT_TTL_MS, defineCheck, duration } from "./check.ts";
 import { encodeInstance } from "./client.ts";
@@ -11,15 +11,26 @@ export interface ConsulSinkOptions {
   readonly timeoutMs: number;
   readonly zoneKey: string;
   /** Gets what goes on after a call has been given up, so that the connection is not closed under it. */
-  readonly background: Set<Promise<void>>;
+  readonly background: Set<Background>;
+}
+
+/** What a sink does that nobody awaits. */
+export interface Background {
+  /** Never rejects. */
+  readonly done: Promise<void>;
+  /** Ends it at once. */
+  cut(): void;
 }
 
 /** All of `register`; below the five seconds that core gives it, so that the error says what was missing. */
 const REGISTER_MS = 4_500;
 const REMOVE_MS = 2_000;
+/** How long a removal waits for a write that nobody waits for any more, so that it cannot take effect after it. */
+const SETTLE_MS = 500;
 /** How often the agent is asked at least: it has no other way to say that it was restarted and has forgotten. */
 const MAX_RENEW_MS = 5_000;
 const [FIRST_LOOK_MS, MAX_LOOK_MS] = [10, 250];
+const NOT_THERE = "the catalog does not have it yet";
 
 /**
  * Announces through the agent: the record lives while the agent does, and is gone from the passing ones when its check
@@ -36,6 +47,8 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
   const notes = `announced by rollcall ${owner}`;
   const isTtl = !("http" in check || "tcp" in check);
   let writes = 0;
+  /** The last write, and what cuts it short: the signal of `register` does not. */
+  let writing: { readonly done: Promise<unknown>; readonly cut: AbortController } | undefined;
   let undoing: Promise<void> = Promise.resolve();
 
   /** Resolves with the id of the check. */
@@ -56,19 +69,43 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
     };
     // Without it, the check of an earlier registration stays behind, and will be critical one day.
     const query = { "replace-existing-checks": "true" };
-    await call(access, "PUT", { path: "/agent/service/register", query, body, timeoutMs: limitMs }, signal);
+    const request = { path: "/agent/service/register", query, body, timeoutMs: limitMs };
+    // Cutting it short would not keep the agent from accepting it, and nobody would know when it does.
+    const cut = new AbortController();
+    writing = { cut, done: call(access, "PUT", request, cut.signal) };
+    await untilAborted(writing.done, signal);
     return checkId;
   };
 
-  /** Waits until the catalog has what the agent was told. */
-  const appear = async (instance: Instance, deadlineMs: number, signal: AbortSignal): Promise<void> => {
+  /** Writes, and waits until the catalog has what the agent was told. Resolves with the id of the check. */
+  const announce = async (instance: Instance, deadlineMs: number, signal: AbortSignal): Promise<string> => {
+    const leftMs = (): number => Math.max(1, deadlineMs - env.now());
+    let checkId = await write(instance, Math.min(timeoutMs, leftMs()), signal);
+    // The agent writes the state of a TTL check to its disk only when it is told; a restart before the first heartbeat
+    // would find it critical. And a short TTL may run out meanwhile.
+    let isSure = !isTtl;
     for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(2 * delayMs, MAX_LOOK_MS)) {
-      const missing = await look(instance, Math.max(1, deadlineMs - env.now()), signal);
-      if (missing === undefined) return;
+      let missing: string | undefined = NOT_THERE;
+      // Another process that has announced under this id, and takes its leave, may have looked just before we wrote.
+      if (isSure || (await isKnown(instance, checkId, signal))) missing = await look(instance, leftMs(), signal);
+      else checkId = await write(instance, Math.min(timeoutMs, leftMs()), signal);
+      if (missing === undefined) return checkId;
       if (env.now() + delayMs >= deadlineMs) {
         throw new ConsulError(`the agent accepted ${instance.id}, but a client would not see it: ${missing}`);
       }
+      isSure = !isTtl && missing !== NOT_THERE;
       await sleep(env, delayMs, signal);
+    }
+  };
+
+  /** Renews; false if the agent says that there is nothing to renew. */
+  const isKnown = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<boolean> => {
+    try {
+      await renew(instance, checkId, signal);
+      return true;
+    } catch (error) {
+      if (error instanceof ConsulError && (error.statusCode === 404 || error.statusCode === 500)) return false;
+      throw error;
     }
   };
 
@@ -102,7 +139,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       const request = { path: "/agent/check/pass/{checkId}", params: { checkId }, timeoutMs };
       await call(access, "PUT", request, signal);
     } else if (!(await checksOf(instance, timeoutMs, signal)).some((each) => each.CheckID === checkId)) {
-      throw new ConsulError(`the agent does not know ${instance.id} any more`);
+      throw new ConsulError(`the agent does not know ${instance.id} any more`, { statusCode: 404 });
     }
   };
 
@@ -119,13 +156,33 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
 
   /** The caller left while the agent may have accepted already: nobody else would take that back. */
   const undo = (instance: Instance): void => {
-    const onTimeout = (): TimeoutError => new TimeoutError(`deregistering ${instance.id} in consul`, REMOVE_MS);
+    const cut = writing?.cut ?? new AbortController();
     // The process stays for it, as it does for every removal.
-    const bounds = { timeoutMs: REMOVE_MS, onTimeout, keepAlive: true };
-    undoing = bounded(env, bounds, (scope) => remove(instance, scope.signal))
+    const letGo = env.after(REMOVE_MS, () => undefined, { keepAlive: true });
+    undoing = takeBack(instance, cut.signal)
       .catch(() => undefined) // then the check will: nobody renews it
-      .finally(() => options.background.delete(undoing));
-    options.background.add(undoing);
+      .finally(() => {
+        letGo();
+        cut.abort();
+        options.background.delete(undone);
+      });
+    const undone: Background = { done: undoing, cut: () => cut.abort() };
+    options.background.add(undone);
+  };
+
+  const takeBack = async (instance: Instance, signal: AbortSignal): Promise<void> => {
+    let late = true;
+    const written = Promise.resolve(writing?.done).then(
+      () => (late = false),
+      () => (late = false),
+    );
+    // An answer that got lost does not delay the removal for long; but what is accepted after it is removed again.
+    await Promise.race([written, sleep(env, SETTLE_MS, signal)]);
+    const wasLate = late;
+    await remove(instance, signal);
+    if (!wasLate) return;
+    await written;
+    await remove(instance, signal);
   };
 
   return {
@@ -136,14 +193,11 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       const deadlineMs = env.now() + REGISTER_MS;
       let checkId: string;
       try {
-        checkId = await write(instance, Math.min(timeoutMs, REGISTER_MS), signal);
-        // The agent writes the state of a TTL check to its disk only when it is told; a restart before the first
-        // heartbeat would find it critical.
-        if (isTtl) await renew(instance, checkId, signal);
-        await appear(instance, deadlineMs, signal);
+        checkId = await announce(instance, deadlineMs, signal);
       } catch (error) {
         // A failed try is not undone: it will be repeated, and a repair must not take away what clients still see.
         if (signal.aborted && !isDiscoveryError(signal.reason, "TIMEOUT")) undo(instance);
+        else writing?.cut.abort();
         throw error;
       }
       return {
@@ -174,7 +228,7 @@ function missingIn(records: unknown, notes: string): string | undefined {
     ? (records as readonly { readonly Checks?: readonly AgentCheck[] | null }[])
     : [];
   const mine = entries.find((entry) => entry?.Checks?.some((check) => check?.Notes === notes));
-  if (mine === undefined) return "the catalog does not have it yet";
+  if (mine === undefined) return NOT_THERE;
   const failing = mine.Checks?.find((check) => check.Status !== "passing");
   return failing && `check ${failing.CheckID} is ${failing.Status} (${failing.Output?.trim()})`;
 }
