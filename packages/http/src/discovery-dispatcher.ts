@@ -3,9 +3,10 @@ import { Dispatcher, Dispatcher1Wrapper, errors, getGlobalDispatcher } from "und
 import { type DispatchRules, dispatchBalanced } from "./dispatch-exchange.ts";
 import { Relay } from "./relay.ts";
 import { requestRules } from "./request-rules.ts";
-import { type ServiceClientOptions, checkServiceClient, withInstancer } from "./service-client.ts";
+import { type ServiceClientOptions, checkServiceClient } from "./service-client.ts";
 import { type ServiceHosts, serviceHosts } from "./service-hosts.ts";
 import { type ServicesOptions, serviceOptions, servicesChecks } from "./service-options.ts";
+import { withInstancer } from "./with-instancer.ts";
 
 /** What {@link discoveryDispatcher} needs and can be told. */
 export interface DiscoveryDispatcherOptions extends ServicesOptions<Omit<ServiceClientOptions, "service">> {

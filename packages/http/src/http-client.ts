@@ -1,5 +1,5 @@
 import { type Abortable, type Closable, type Endpoint, closable } from "@rollcall/core";
-import { type FetchInit, fetchBalanced } from "./fetch.ts";
+import { type FetchInit, fetchBalanced } from "./fetch-balanced.ts";
 import type { HttpClientOptions } from "./http-options.ts";
 import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
 import { requestRules } from "./request-rules.ts";

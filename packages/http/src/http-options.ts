@@ -11,6 +11,7 @@ import {
   messageOf,
 } from "@rollcall/core";
 import { Client, type Pool } from "undici";
+import { HTTP_CHECKS } from "./http-checks.ts";
 import type { Protocol } from "./instance-pool.ts";
 
 /** The pool options that have an option of their own, and those that would take the pool out of the client's hands. */
@@ -81,28 +82,11 @@ const positiveMs = (value: unknown, path: string): void => {
   }
 };
 
-const statuses = (value: unknown, path: string): void => {
-  const isStatus = (one: unknown): boolean => Number.isInteger(one) && Number(one) >= 200 && Number(one) <= 599;
-  if (!Array.isArray(value) || !value.every(isStatus)) {
-    throw new InvalidOptionError(path, "an array of status codes from 200 to 599", value);
-  }
-};
-
-const headers = (value: unknown, path: string): void => {
-  is.object(value, path);
-  for (const [name, one] of Object.entries(Object(value))) is.string(one, `${path}.${name}`);
-};
-
-const protocol = (value: unknown, path: string): void => {
-  if (typeof value !== "function") is.oneOf("http", "https")(value, path);
-};
-
 const { close: _, ...clientChecks } = CLIENT_CHECKS;
 
 const CHECKS = {
   ...clientChecks,
-  protocol,
-  headers,
+  ...HTTP_CHECKS,
   connectTimeoutMs: wholeMs,
   headersTimeoutMs: wholeMs,
   bodyTimeoutMs: wholeMs,
@@ -111,7 +95,6 @@ const CHECKS = {
     if (!Number.isInteger(value) || Number(value) < 1) throw new InvalidOptionError(path, "a whole number >= 1", value);
   },
   maxReplayBytes: is.number(0),
-  failureStatuses: statuses,
   pool: is.object,
 };
 

@@ -3,7 +3,7 @@ export type { HttpClientOptions, PoolOptions } from "./http-options.ts";
 export type { HttpResponse, RequestOptions } from "./request-exchange.ts";
 export { type DiscoveryDispatcherOptions, discoveryDispatcher } from "./discovery-dispatcher.ts";
 export type { ServicesOptions } from "./service-options.ts";
-export type { FetchInit } from "./fetch.ts";
+export type { FetchInit } from "./fetch-balanced.ts";
 export type { Protocol } from "./instance-pool.ts";
 export type { RequestBody } from "./request-body.ts";
 export type { RequestHeaders } from "./request-headers.ts";

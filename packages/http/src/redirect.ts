@@ -1,4 +1,5 @@
-import { type Instance, address } from "@rollcall/core";
+import { type Instance, InvalidOptionError, address } from "@rollcall/core";
+import type { Answer } from "./exchange.ts";
 
 /** The request that a redirect leads to. */
 export interface Redirection {
@@ -9,9 +10,9 @@ export interface Redirection {
 }
 
 /** As many as the Fetch standard allows. */
-export const MAX_REDIRECTS = 20;
+const MAX_REDIRECTS = 20;
 
-export function isRedirect(statusCode: number): boolean {
+function isRedirect(statusCode: number): boolean {
   return REDIRECTS.has(statusCode);
 }
 
@@ -42,3 +43,67 @@ export function redirection(
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+export type RedirectMode = "follow" | "manual" | "error";
+
+/** A request that may be redirected. */
+export interface RedirectedRequest {
+  readonly method: string;
+  readonly target: string;
+  /** Those that describe the body are deleted when it is dropped. */
+  readonly headers: Headers;
+  /** Whether its body is gone once it has been sent: a redirect that wants it again cannot be followed. */
+  readonly streams: boolean;
+}
+
+/** The answer at the end of the redirects, and what it answers. */
+export interface Redirected<A> {
+  readonly answer: A;
+  readonly method: string;
+  readonly target: string;
+  readonly redirected: boolean;
+}
+
+/**
+ * Sends a request, and follows its redirects as long as they stay within the service. Each one is a balanced request of
+ * its own: `send` is told what to send, and whether with the body. An answer that nobody gets goes to `drop`.
+ */
+export async function followRedirects<A extends Answer & { readonly instance: Instance }>(
+  service: string,
+  mode: RedirectMode,
+  { method, target, headers, streams }: RedirectedRequest,
+  send: (method: string, target: string, withBody: boolean) => Promise<A>,
+  drop: (answer: A) => void,
+): Promise<Redirected<A>> {
+  let withBody = true;
+  for (let redirects = 0; ; redirects++) {
+    const answer = await send(method, target, withBody);
+    const { statusCode, instance } = answer;
+    const done = { answer, method, target, redirected: redirects > 0 };
+    if (mode === "manual" || !isRedirect(statusCode)) return done;
+    if (mode === "error") throw refused(answer, drop, `a redirect (${statusCode}), which "redirect" forbids`);
+    const next = redirection(statusCode, answer.headers["location"], method, { target, service, instance });
+    if (next === undefined || (!next.toGet && streams && withBody)) return done;
+    if (redirects === MAX_REDIRECTS) throw refused(answer, drop, `more than ${MAX_REDIRECTS} redirects`);
+    drop(answer);
+    ({ target } = next);
+    if (next.toGet) {
+      method = "GET";
+      withBody = false;
+      for (const name of BODY_HEADERS) headers.delete(name);
+    }
+  }
+}
+
+/** Throws `InvalidOptionError` for what is no mode. */
+export function redirectMode(mode: unknown = "follow"): RedirectMode {
+  if (mode === "follow" || mode === "manual" || mode === "error") return mode;
+  throw new InvalidOptionError("redirect", "follow | manual | error", mode);
+}
+
+const BODY_HEADERS = ["content-encoding", "content-language", "content-location", "content-type", "content-length"];
+
+function refused<A>(answer: A, drop: (answer: A) => void, what: string): TypeError {
+  drop(answer);
+  return new TypeError(`fetch failed: the service answered with ${what}`);
+}

@@ -1,9 +1,10 @@
-import { RETRY_BACKOFF, type RetryOptions, createClient, fullJitter, resolveEnv } from "@rollcall/core";
+import { createClient } from "@rollcall/core";
+import { FAILURE_STATUSES } from "./http-checks.ts";
 import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
 import { createPool, destroyPool } from "./instance-pool.ts";
+import { patientBackoff } from "./patient-backoff.ts";
 import type { RequestRules } from "./request-exchange.ts";
 import { flatHeaders } from "./request-headers.ts";
-import { waitAfter } from "./status-error.ts";
 
 /** As many requests share one client of the service: its pools, and what was said about it. */
 export function requestRules(options: HttpClientOptions): RequestRules {
@@ -25,15 +26,9 @@ export function requestRules(options: HttpClientOptions): RequestRules {
   return {
     client,
     headers: flatHeaders(options.headers),
-    failureStatuses: new Set(options.failureStatuses ?? [429, 502, 503, 504]),
+    failureStatuses: new Set(options.failureStatuses ?? FAILURE_STATUSES),
     maxReplayBytes: options.maxReplayBytes ?? 65_536,
     retryable: own?.retryable,
     unsent: own?.unsent,
   };
-}
-
-/** Full jitter, and what `Retry-After` asks for. */
-export function patientBackoff(env: RetryOptions["env"]): (attempt: number, error: unknown) => number {
-  const jitter = fullJitter(resolveEnv(env), RETRY_BACKOFF);
-  return (attempt, error) => waitAfter(error) + jitter(attempt);
 }

@@ -1,5 +1,4 @@
 import {
-  type Instancer,
   InvalidOptionError,
   QUERY_CHECKS,
   type Registry,
@@ -12,6 +11,7 @@ import {
 } from "@rollcall/core";
 import { type HttpClient, httpClient } from "./http-client.ts";
 import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
+import { withInstancer } from "./with-instancer.ts";
 
 /** Which service, of which instances, and how to speak to it. */
 export interface ServiceClientOptions extends ServiceQuery, Omit<HttpClientOptions, "instancer"> {}
@@ -41,18 +41,6 @@ export function serviceClient(registry: Registry, options: ServiceClientOptions 
       }),
     };
   });
-}
-
-/** Makes what needs an instancer, and will close it. Closes it if that cannot be made. */
-export function withInstancer<T>(registry: Registry, query: ServiceQuery, make: (instancer: Instancer) => T): T {
-  const instancer = registry.instancer(query);
-  try {
-    return make(instancer);
-  } catch (error) {
-    // A policy that could not be made: nobody will ever close the instancer.
-    void instancer.close();
-    throw error;
-  }
 }
 
 /**
