@@ -44,8 +44,8 @@ export interface Stage extends Closable {
   readonly illness: Period | undefined;
   /** What was to happen has happened: from now on it counts how long the view takes to be right. */
   over(): void;
-  /** Waits until the view is right for good. What `over` has begun is measured. */
-  settle(): Promise<void>;
+  /** Waits until the view is right for good, and resolves with whether it ever was. What `over` has begun is measured. */
+  settle(): Promise<boolean>;
   /** Waits until nothing is left of a registration that is not renewed; all others must be there all the time. */
   outlast(): Promise<void>;
   /** The longest that `settle` took after `over`, in ms; infinite if the view never was right. */
@@ -173,6 +173,7 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
       const rightAt = await client.ask("seen", question);
       if (overAt !== undefined) rightMs = Math.max(rightMs, rightAt === null ? Infinity : rightAt - overAt);
       overAt = undefined;
+      return rightAt !== null;
     },
     async outlast() {
       await client.ask("resetFewest");
@@ -214,7 +215,7 @@ export async function openStage(backend: Backend, options: StageOptions): Promis
   try {
     await client.ask("open", { backend: backend.name, service, access: access(await clientSide.add(), "client") });
     await Promise.all([start(), start(), start()]);
-    await stage.settle();
+    if (!(await stage.settle())) throw new Error("the client does not see the servers, while all is well");
     return stage;
   } catch (error) {
     await stage.close();

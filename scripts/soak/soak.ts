@@ -12,8 +12,8 @@ import { type Sample, growth, inWords } from "./sample.ts";
 /** How many instances come and go, and how often one of them does. */
 const [CHANGING, CHANGE_MS] = [20, 100];
 /** A part of the time is not judged: caches and compiled code grow in it. */
-const WARM_UP = 0.1;
-const LEAST_WARM_UP_MS = 20_000;
+const WARM_UP = 0.2;
+const LEAST_WARM_UP_MS = 60_000;
 const SAMPLES = 40;
 const LEAST_PAUSE_MS = 3_000;
 const RIGHT_MS = 3_000;
