@@ -7,8 +7,8 @@ type Chunk = Uint8Array | string;
  * A stream or iterable that several attempts can read from its beginning, as long as what was read fits in memory.
  *
  * Nothing is taken from the source before the first attempt asks for it, so a request that failed before it was sent
- * costs nothing. What is taken is kept up to `maxBytes`; from the byte on that exceeds them the stream can only be read
- * on by the attempt that is reading, and `replayable` is false. There is one reader at a time: a new one ends those
+ * costs nothing. What is taken is kept up to `maxBytes`; once an attempt has read on behind the chunk that exceeds them, it
+ * alone can go on, and `replayable` is false. There is one reader at a time: a new one ends those
  * before it, even one that waits for a chunk (the chunk is kept for the new one).
  *
  * `close()` gives the source up: an iterator is told so, a stream is destroyed, as undici itself would do.
@@ -21,6 +21,8 @@ export class ReplayStream implements AsyncIterable<Chunk> {
   #bytes = 0;
   #reader = 0;
   #overflowed = false;
+  /** The reader went on after that. */
+  #dropped = false;
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #pull: Promise<void> | undefined;
@@ -37,7 +39,7 @@ export class ReplayStream implements AsyncIterable<Chunk> {
 
   /** Whether another attempt would find everything from the beginning on. */
   get replayable(): boolean {
-    return !this.#overflowed && this.#failure === undefined;
+    return !this.#dropped && this.#failure === undefined;
   }
 
   /** Whether `error` came from the source: then it is the caller's own, not the endpoint's. */
@@ -51,6 +53,7 @@ export class ReplayStream implements AsyncIterable<Chunk> {
     while (reader === this.#reader) {
       if (this.#overflowed && index > 0) {
         this.#chunks.splice(0, index);
+        this.#dropped = true;
         index = 0;
       }
       const chunk = this.#chunks[index];

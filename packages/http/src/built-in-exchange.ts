@@ -1,0 +1,124 @@
+import type { Attempt, CallOptions, Instance, Outcome } from "@rollcall/core";
+import { classifyBuiltIn, isBadPort } from "./built-in-failure.ts";
+import { type Answer, Exchange, type ExchangeRules } from "./exchange.ts";
+import type { Failure } from "./failure.ts";
+import { ReplayStream } from "./replay-stream.ts";
+import type { ResponseHeaders } from "./status-error.ts";
+import { dump, trackedBody } from "./tracked-body.ts";
+
+/** A request for the built-in fetch, to whichever instance. */
+export interface BuiltInRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  /** Everything but method, body, redirect and signal. */
+  readonly init: RequestInit;
+  readonly body: RequestInit["body"] | ReplayStream;
+}
+
+/** What an instance has answered by the built-in fetch. */
+export class BuiltInAnswer implements Answer {
+  readonly response: Response;
+  readonly instance: Instance;
+  #tracked: ReadableStream<Uint8Array> | null | undefined;
+
+  constructor(response: Response, instance: Instance) {
+    this.response = response;
+    this.instance = instance;
+  }
+
+  get body(): ReadableStream<Uint8Array> | null {
+    return this.#tracked ?? this.response.body;
+  }
+
+  /**
+   * Tells how the body ends. The caller gets no other body than a tracked one: the built-in fetch cancels one that nobody
+   * has begun to read when its response is collected, and that response is gone with this answer.
+   */
+  track(signal: AbortSignal | undefined, onEnd: (outcome: Outcome) => void): void {
+    if (this.#tracked !== undefined || this.response.body === null) return;
+    this.#tracked = trackedBody(this.response.body, signal, onEnd);
+  }
+
+  get statusCode(): number {
+    return this.response.status;
+  }
+
+  get headers(): ResponseHeaders {
+    return Object.fromEntries(this.response.headers);
+  }
+
+  /** Gives it up: nobody gets it. */
+  drop(): void {
+    void dump(this.body);
+  }
+}
+
+/** An exchange by the built-in fetch. Its clients are the base URLs of the instances. */
+export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
+  readonly #fetch: typeof fetch;
+  readonly #request: BuiltInRequest;
+  readonly #body: ReplayStream | undefined;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(
+    rules: ExchangeRules<string>,
+    builtIn: typeof fetch,
+    request: BuiltInRequest,
+    options: CallOptions & { readonly idempotent?: boolean | undefined },
+  ) {
+    super(rules, { ...options, method: request.method, path: request.target });
+    this.#fetch = builtIn;
+    this.#request = request;
+    this.#body = request.body instanceof ReplayStream ? request.body : undefined;
+    this.#signal = options.signal;
+  }
+
+  protected override async send(base: string, attempt: Attempt): Promise<BuiltInAnswer> {
+    const { method, target, init, body } = this.#request;
+    const url = base + target;
+    // The attempt's signal falls silent with the head; the caller's holds for the body too.
+    const signal = this.#signal === undefined ? attempt.signal : AbortSignal.any([attempt.signal, this.#signal]);
+    const content = body instanceof ReplayStream ? ReadableStream.from<Uint8Array>(encoded(body)) : body;
+    try {
+      const request = { ...init, method, signal, redirect: "manual", body: content ?? null, duplex: "half" } as const;
+      return new BuiltInAnswer(await this.#fetch(url, request), attempt.endpoint.instance);
+    } catch (error) {
+      throw isBadPort(error) ? badPort(base, error) : error;
+    }
+  }
+
+  protected override classify(error: unknown): Failure {
+    const isBodys = (one: unknown): boolean => this.#body?.failedWith(one) === true;
+    if (isBodys(error) || (error instanceof Error && isBodys(error.cause))) return "invalid";
+    return classifyBuiltIn(error);
+  }
+
+  protected override get replayable(): boolean {
+    return this.#body?.replayable !== false;
+  }
+
+  protected override hold(attempt: Attempt, answer: BuiltInAnswer): void {
+    if (answer.body !== null) answer.track(this.#signal, attempt.hold());
+  }
+
+  protected override drop(answer: BuiltInAnswer): void {
+    answer.drop();
+  }
+
+  protected override end(answer?: BuiltInAnswer): void {
+    if (answer === undefined) this.#body?.close();
+    else answer.track(this.#signal, () => undefined);
+  }
+}
+
+async function* encoded(body: ReplayStream): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+}
+
+function badPort(base: string, cause: unknown): Error {
+  const message =
+    `${base} is never asked by fetch: the Fetch standard blocks its port. ` +
+    "Give the instance another one, or use httpClient of @rollcall/http";
+  return Object.assign(new Error(message, { cause }), { code: "ROLLCALL_BAD_PORT" });
+}

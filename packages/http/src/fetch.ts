@@ -1,0 +1,8 @@
+export {
+  type CreateFetchOptions,
+  type DiscoveryFetch,
+  type DiscoveryFetchInit,
+  type ServiceFetchOptions,
+  createFetch,
+} from "./discovery-fetch.ts";
+export { type ResponseHeaders, StatusError, isStatusError } from "./status-error.ts";
