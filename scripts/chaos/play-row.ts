@@ -21,7 +21,7 @@ export async function playRow(row: Row, backend: Backend, scale: number): Promis
   const no = backend.cannot[row.name];
   if (no !== undefined) return result({ no: no.replace(/^no: /, ""), breaches: [] });
   try {
-    await using stage = await openStage(backend, { ttlMs: row.ttlMs, guarded: row.guarded === true, scale });
+    const stage = await openStage(backend, { ttlMs: row.ttlMs, guarded: row.guarded === true, scale });
     try {
       const measures = await measure(row, stage, scale);
       const found = breaches(row, measures);
@@ -30,6 +30,8 @@ export async function playRow(row: Row, backend: Backend, scale: number): Promis
     } catch (error) {
       await log(row, backend, stage, [messageOf(error)]);
       throw error;
+    } finally {
+      await stage.close();
     }
   } catch (error) {
     return result({ breaches: [messageOf(error)] });

@@ -27,8 +27,12 @@ export async function soak(options: SoakOptions): Promise<number> {
 async function verdictOn(backend: Backend, options: SoakOptions): Promise<boolean> {
   let found: readonly string[];
   try {
-    await using stage = await openStage(backend, { ttlMs: undefined, guarded: false, scale: 1 });
-    found = await endure(stage, options, (text) => print(`${backend.name.padEnd(7)}${text}`));
+    const stage = await openStage(backend, { ttlMs: undefined, guarded: false, scale: 1 });
+    try {
+      found = await endure(stage, options, (text) => print(`${backend.name.padEnd(7)}${text}`));
+    } finally {
+      await stage.close();
+    }
   } catch (error) {
     found = [messageOf(error)];
   }
