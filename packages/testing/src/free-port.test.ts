@@ -18,4 +18,10 @@ describe("freePort", () => {
   it("says what is wrong when the host is not one of this machine", async () => {
     await expect(freePort("192.0.2.1")).rejects.toThrow("EADDRNOTAVAIL");
   });
+
+  it("gives no port to two who ask, one after another or at once", async () => {
+    // Of 500 draws from 15,000 ports at least two are the same in all but one of 4,000 runs.
+    const ports = await Promise.all(Array.from({ length: 500 }, () => freePort()));
+    expect(new Set(ports).size).toBe(500);
+  });
 });
