@@ -56,6 +56,11 @@ describe("classify", () => {
     expect(classify(error, true)).toBe("invalid");
   });
 
+  it("takes for unsent what an HTTP/2 server that goes away says it has not taken", () => {
+    const error = new errors.InformationalError('HTTP/2: "GOAWAY" frame received with code 0');
+    expect(classify(error, true)).toBe("unsent");
+  });
+
   it("takes a failing status for answered", () => {
     expect(classify(new StatusError("GET", "/", 503, {}, false), true)).toBe("answered");
   });

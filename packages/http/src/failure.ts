@@ -22,7 +22,15 @@ export function classify(error: unknown, started: boolean): Failure {
   if (INVALID.has(codeOf(error))) return "invalid";
   // Nothing was picked, so nothing was sent, whatever the attempt before has done.
   if (isDiscoveryError(error, "NO_ENDPOINTS")) return "unsent";
-  return started ? "broken" : "unsent";
+  return started && !isBeyondGoAway(error) ? "broken" : "unsent";
+}
+
+/**
+ * An HTTP/2 server that goes away names the last request that it has taken; those behind it were surely not processed
+ * (RFC 9113, 6.8). undici sends them again by itself, once, and then fails them with this error, and only them.
+ */
+function isBeyondGoAway(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('HTTP/2: "GOAWAY" frame received');
 }
 
 /** Whether a response body ended early because somebody on this side wanted it so: the endpoint is not to blame. */

@@ -34,6 +34,13 @@ describe("httpClient", () => {
     ["failureStatuses", { failureStatuses: 503 }],
     ["failureStatuses", { failureStatuses: [99] }],
     ["failureStatuses", { failureStatuses: ["503"] }],
+    ["tls", { tls: true }],
+    ["tls.ca", { tls: { ca: "ca.pem" } }],
+    ["tls.key", { tls: { key: "key.pem" } }],
+    ["tls.servername", { tls: { servername: "" } }],
+    ["tls.rejectUnauthorized", { tls: { rejectUnauthorized: "no" } }],
+    ["tls.serverName", { tls: { serverName: "lorem" } }],
+    ["pool.connect", { tls: {}, pool: { connect: () => undefined } }],
     ["pool", { pool: 5 }],
     ["pool", { pool: { pipelining: 1, maxHeaderSize: -1 } }],
     ["pool.connections", { pool: { connections: 5 } }],
@@ -66,6 +73,7 @@ describe("httpClient", () => {
       "connections",
       "maxReplayBytes",
       "failureStatuses",
+      "tls",
       "pool",
     ]);
     await httpClient({ instancer, ...Object.fromEntries(names.map((name) => [name, undefined])) }).close();

@@ -13,6 +13,7 @@ import {
 import { Client, type Pool } from "undici";
 import { HTTP_CHECKS } from "./http-checks.ts";
 import type { Protocol } from "./instance-pool.ts";
+import { type TlsOptions, checkTls, tlsContext } from "./tls-options.ts";
 
 /** The pool options that have an option of their own, and those that would take the pool out of the client's hands. */
 const TAKEN = [
@@ -45,10 +46,12 @@ export interface HttpClientOptions {
   readonly staleAfterMs?: number | undefined;
   readonly env?: Partial<Env> | undefined;
   /**
-   * Default `"http"`. A function decides for each instance. The registry's metadata decide nothing by themselves: who
+   * Default `"http"`, with `tls` `"https"`. A function decides for each instance. The registry's metadata decide nothing by themselves: who
    * can write to a registry must not be able to turn TLS off.
    */
   readonly protocol?: Protocol | ((instance: Instance) => Protocol) | undefined;
+  /** How TLS is spoken, and whose certificates are taken. */
+  readonly tls?: TlsOptions | undefined;
   /** Sent with every request that does not set them itself. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Default 1 s: instances are near, and there is another one to try. undici's timer may add half a second. */
@@ -95,6 +98,7 @@ const CHECKS = {
     if (!Number.isInteger(value) || Number(value) < 1) throw new InvalidOptionError(path, "a whole number >= 1", value);
   },
   maxReplayBytes: is.number(0),
+  tls: checkTls,
   pool: is.object,
 };
 
@@ -118,6 +122,7 @@ export function resolvePoolOptions(options: HttpClientOptions): Pool.Options {
     bodyTimeout: options.bodyTimeoutMs ?? 30_000,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_000,
     connections: options.connections ?? null,
+    ...connectOptions(options),
   };
   try {
     // Making a client connects to nothing, but finds what the pools would only complain of at their first request.
@@ -126,4 +131,14 @@ export function resolvePoolOptions(options: HttpClientOptions): Pool.Options {
     throw new InvalidOptionError("pool", `options that undici takes (${messageOf(error)})`, options.pool, error);
   }
   return resolved;
+}
+
+/** The TLS options for undici's connector, beside what it is told already. */
+function connectOptions({ tls, pool }: HttpClientOptions): Pick<Pool.Options, "connect"> {
+  if (tls === undefined) return {};
+  const connect = pool?.connect;
+  if (typeof connect === "function") {
+    throw new InvalidOptionError("pool.connect", "no connector beside tls, which would not reach it", connect);
+  }
+  return { connect: { ...connect, ...tlsContext(tls) } };
 }

@@ -9,4 +9,5 @@ export type { RequestBody } from "./request-body.ts";
 export type { RequestHeaders } from "./request-headers.ts";
 export type { Query, QueryValue } from "./request-target.ts";
 export { type ResponseHeaders, StatusError, isStatusError } from "./status-error.ts";
+export type { TlsOptions } from "./tls-options.ts";
 export { type ServiceClientOptions, checkServiceClient, serviceClient } from "./service-client.ts";

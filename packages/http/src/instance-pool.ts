@@ -7,14 +7,28 @@ export type Protocol = "http" | "https";
 
 /** The connections to one instance. Every request that brings a {@link Transfer} goes through it. */
 export class InstancePool extends Pool {
+  readonly #servername: string | undefined;
+
+  constructor(origin: string, options: Pool.Options, servername: string | undefined) {
+    super(origin, options);
+    this.#servername = servername;
+  }
+
   override dispatch(options: TransferOptions, handler: Dispatcher.DispatchHandler): boolean {
-    return super.dispatch(options, options.transfer === undefined ? handler : options.transfer.around(handler));
+    // Without it undici would ask for the name in the request's Host header, which may come from anybody.
+    const named = this.#servername === undefined ? options : { ...options, servername: this.#servername };
+    return super.dispatch(named, options.transfer === undefined ? handler : options.transfer.around(handler));
   }
 }
 
 /** Makes the pool for an instance. Opens no connection before the first request. */
-export function createPool(instance: Instance, protocol: Protocol, options: Pool.Options): InstancePool {
-  return new InstancePool(`${protocol}://${address(instance)}`, options);
+export function createPool(
+  instance: Instance,
+  protocol: Protocol,
+  options: Pool.Options,
+  servername: string | undefined,
+): InstancePool {
+  return new InstancePool(`${protocol}://${address(instance)}`, options, servername);
 }
 
 /**

@@ -5,11 +5,13 @@ import { createPool, destroyPool } from "./instance-pool.ts";
 import { patientBackoff } from "./patient-backoff.ts";
 import type { RequestRules } from "./request-exchange.ts";
 import { flatHeaders } from "./request-headers.ts";
+import { servernameOf } from "./tls-options.ts";
 
 /** As many requests share one client of the service: its pools, and what was said about it. */
 export function requestRules(options: HttpClientOptions): RequestRules {
   const poolOptions = resolvePoolOptions(options);
-  const { instancer, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
+  const { instancer, policy, staleAfterMs, drainMs, env, retry, tls } = options;
+  const { protocol = tls === undefined ? "http" : "https" } = options;
   const own = retry === false ? undefined : (retry ?? {});
   const client = createClient({
     instancer,
@@ -18,7 +20,8 @@ export function requestRules(options: HttpClientOptions): RequestRules {
     drainMs,
     env,
     factory: (instance) => {
-      return createPool(instance, typeof protocol === "function" ? protocol(instance) : protocol, poolOptions);
+      const spoken = typeof protocol === "function" ? protocol(instance) : protocol;
+      return createPool(instance, spoken, poolOptions, spoken === "https" ? servernameOf(tls, instance) : undefined);
     },
     close: destroyPool,
     retry: own === undefined ? false : { ...own, backoff: own.backoff ?? patientBackoff(own.env ?? env) },

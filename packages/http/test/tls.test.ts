@@ -1,11 +1,15 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:https";
+import { type ServerHttp2Session, createSecureServer } from "node:http2";
+import { type ServerOptions, createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { clientOf, httpServer, rawServer } from "./servers.ts";
+import { request } from "undici";
+import { discoveryDispatcher } from "../src/index.ts";
+import { clientOf, httpServer, inFlight, rawServer, registryOf } from "./servers.ts";
 
 let key: Buffer;
 let cert: Buffer;
@@ -28,9 +32,9 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-async function httpsServer() {
+async function httpsServer(options: ServerOptions = {}) {
   const seen: string[] = [];
-  const server = createServer({ key, cert }, (request, response) => {
+  const server = createServer({ key, cert, ...options }, (request, response) => {
     seen.push(`${request.method} ${request.httpVersion}`);
     response.end("secret");
   });
@@ -110,5 +114,147 @@ describe("https", () => {
     const pool = { connect: { ca: cert, servername: "lorem.test" } };
     await using client = clientOf([instance], { protocol: "https", pool });
     expect((await client.request("/")).statusCode).toBe(200);
+  });
+});
+
+describe("tls", () => {
+  it("checks certificates against the service's name, if that is asked for", async () => {
+    await using server = await httpsServer();
+    const instance = { ...server.instance, service: "lorem.test" };
+    await using client = clientOf([instance], { tls: { ca: cert, servername: ({ service }) => service } });
+    expect(await (await client.request("/")).body.text()).toBe("secret");
+    await using other = clientOf([server.instance], { tls: { ca: [cert], servername: ({ service }) => service } });
+    await expect(other.request("/")).rejects.toMatchObject({ cause: { code: "ERR_TLS_CERT_ALTNAME_INVALID" } });
+  });
+
+  it("asks for that name, and no other, whatever the Host header of a request says", async () => {
+    const names: string[] = [];
+    const SNICallback: ServerOptions["SNICallback"] = (name, done) => (names.push(name), done(null));
+    await using server = await httpsServer({ SNICallback });
+    await using client = clientOf([server.instance], { tls: { ca: cert, servername: "lorem.test" } });
+    for (const host of ["evil.test", "lorem.test:443"]) {
+      expect((await client.request("/", { headers: { host } })).statusCode).toBe(200);
+    }
+    expect(names).toEqual(["lorem.test"]);
+  });
+
+  it("checks against the instance's host by default, and against nothing if that is wanted", async () => {
+    await using server = await httpsServer();
+    await using strict = clientOf([server.instance], { tls: { ca: cert } });
+    await expect(strict.request("/")).rejects.toMatchObject({ cause: { code: "ERR_TLS_CERT_ALTNAME_INVALID" } });
+    await using loose = clientOf([server.instance], { tls: { rejectUnauthorized: false } });
+    expect((await loose.request("/")).statusCode).toBe(200);
+  });
+
+  it("shows the client's own certificate", async () => {
+    await using server = await httpsServer({ requestCert: true, ca: cert });
+    const tls = { ca: cert, servername: "lorem.test" };
+    await using client = clientOf([server.instance], { tls: { ...tls, cert, key } });
+    expect((await client.request("/")).statusCode).toBe(200);
+    await using anonymous = clientOf([server.instance], { tls, retry: { maxAttempts: 1 } });
+    await expect(anonymous.request("/")).rejects.toMatchObject({ code: "RETRY" });
+  });
+
+  it("is spoken by a dispatcher for https:// always, and for http:// if the service is told so", async () => {
+    await using server = await httpsServer();
+    const tls = { ca: cert, servername: "lorem.test" };
+    const registry = await registryOf([server.instance]);
+    await using dispatcher = discoveryDispatcher({ registry, clients: { lorem: { tls, protocol: "http" } } });
+    expect((await request("https://lorem/", { dispatcher })).statusCode).toBe(200);
+    await expect(request("http://lorem/", { dispatcher, method: "POST" })).rejects.toMatchObject({ code: "RETRY" });
+    await using always = discoveryDispatcher({ registry, clients: { lorem: { tls } } });
+    expect((await request("http://lorem/", { dispatcher: always })).statusCode).toBe(200);
+  });
+});
+
+describe("HTTP/2", () => {
+  async function http2Server() {
+    const seen: string[] = [];
+    let connections = 0;
+    const sessions = new Set<ServerHttp2Session>();
+    const server = createSecureServer({ key, cert, allowHTTP1: true }, (request, response) => {
+      seen.push(`${request.method} ${request.httpVersion}`);
+      if (request.url === "/503") response.writeHead(503).end("no");
+      else if (request.url === "/reset") request.stream.close(2);
+      else request.pipe(response);
+    }).on("secureConnection", () => connections++);
+    server.on("session", (session) => {
+      sessions.add(session.on("close", () => sessions.delete(session)));
+    });
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    return {
+      seen,
+      connections: () => connections,
+      /** Tells everybody to go away, and lets what runs end. */
+      retire: () => sessions.forEach((session) => session.close()),
+      /** Drops everybody. */
+      drop: () => sessions.forEach((session) => session.destroy()),
+      instance: { service: "lorem", host: "127.0.0.1", port },
+      [Symbol.asyncDispose]: () => new Promise<void>((resolve) => void server.close(() => resolve())),
+    };
+  }
+  const options = () => ({ tls: { ca: cert, servername: "lorem.test" }, pool: { allowH2: true } });
+
+  it("is spoken to instances that do, over one connection, and HTTP/1.1 to the others", async () => {
+    await using modern = await http2Server();
+    await using old = await httpsServer();
+    await using client = clientOf([modern.instance, old.instance], options());
+    const bodies = Array.from({ length: 40 }, async (_, n) => {
+      const { body, instance } = await client.request("/", { method: "POST", body: `<${n}>` });
+      return (await body.text()) === (instance.port === old.instance.port ? "secret" : `<${n}>`);
+    });
+    expect((await Promise.all(bodies)).every(Boolean)).toBe(true);
+    expect(inFlight(client)).toEqual([0, 0]);
+    expect(modern.seen).toEqual(Array.from({ length: 20 }, () => "POST 2.0"));
+    expect(old.seen).toEqual(Array.from({ length: 20 }, () => "POST 1.1"));
+    expect(modern.connections()).toBe(1);
+  });
+
+  it("keeps the rules: failing statuses and broken requests are repeated if idempotent, slots are given back", async () => {
+    await using a = await http2Server();
+    await using b = await http2Server();
+    await using client = clientOf([a.instance, b.instance], options());
+    const answer = await client.request("/503");
+    expect([answer.statusCode, await answer.body.text(), a.seen.length + b.seen.length]).toEqual([503, "no", 3]);
+    await expect(client.request("/reset")).rejects.toMatchObject({ reason: "attempts" });
+    await expect(client.request("/reset", { method: "POST" })).rejects.toMatchObject({ reason: "not-retryable" });
+    expect(a.seen.length + b.seen.length).toBe(7);
+    expect(inFlight(client)).toEqual([0, 0]);
+  });
+
+  it.each([
+    ["retire", 0],
+    ["drop", 100],
+  ] as const)("loses and doubles no POST that it need not: connections %s", async (how, mayFail) => {
+    await using a = await http2Server();
+    await using b = await http2Server();
+    await using client = clientOf([a.instance, b.instance], options());
+    const results = await Promise.all(
+      Array.from({ length: 200 }, async (_, n) => {
+        await new Promise((resolve) => setTimeout(resolve, n));
+        if (n % 20 === 10) a[how]();
+        try {
+          const { body } = await client.request("/", { method: "POST", body: `<${n}>` });
+          return (await body.text()) === `<${n}>` ? "ok" : "wrong";
+        } catch {
+          return "failed";
+        }
+      }),
+    );
+    expect(results).not.toContain("wrong");
+    expect(results.filter((result) => result === "failed").length).toBeLessThanOrEqual(mayFail);
+    expect(a.seen.length + b.seen.length).toBeLessThanOrEqual(200);
+    expect(a.connections()).toBeGreaterThan(1);
+  });
+
+  it("is spoken by a dispatcher too, streams included", async () => {
+    await using server = await http2Server();
+    const registry = await registryOf([server.instance]);
+    await using dispatcher = discoveryDispatcher({ registry, defaults: options() });
+    const parts = (async function* () { for (let n = 0; n < 100; n++) yield Buffer.alloc(10_000, n); })(); // prettier-ignore
+    const answer = await request("https://lorem/", { dispatcher, method: "POST", body: Readable.from(parts) });
+    expect((await answer.body.arrayBuffer()).byteLength).toBe(1_000_000);
+    expect(server.seen).toEqual(["POST 2.0"]);
   });
 });
