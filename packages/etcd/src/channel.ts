@@ -132,10 +132,10 @@ class SocketKeeper extends ChannelCredentials {
 
   async destroy(): Promise<void> {
     this.#destroyed = true;
-    const closed = [...this.#sockets].map((socket) => {
-      socket.destroy();
-      return new Promise((resolve) => void socket.once("close", resolve));
-    });
+    const sockets = [...this.#sockets];
+    // Before any is destroyed: the close of one may close another at once.
+    const closed = sockets.map((socket) => new Promise((resolve) => void socket.once("close", resolve)));
+    for (const socket of sockets) socket.destroy();
     await Promise.all(closed);
   }
 

@@ -1,3 +1,4 @@
+import { createSecureContext } from "node:tls";
 import {
   type Check,
   type Env,
@@ -6,6 +7,7 @@ import {
   checkOptions,
   createRegistry,
   is,
+  messageOf,
   resolveEnv,
 } from "@rollcall/core";
 import { noop } from "cockatiel";
@@ -49,7 +51,7 @@ const CHECKS: Readonly<Record<keyof EtcdRegistryOptions, Check>> = {
     is.array(value, path);
     const hosts = value as readonly unknown[];
     if (hosts.length === 0) throw new InvalidOptionError(path, "at least one host", value);
-    hosts.forEach((host, index) => checkHost(host, `${path}.${index}`));
+    for (const [index, host] of hosts.entries()) checkHost(host, `${path}.${index}`);
   },
   prefix: (value, path) => {
     is.nonEmptyString(value, path);
@@ -169,13 +171,7 @@ function checkConnection({ url, hosts, tls, username, password, client }: EtcdRe
   if (tls !== undefined && first?.protocol !== "https:") {
     throw new InvalidOptionError("tls", "nothing, unless the hosts are https://", tls);
   }
-  if (tls !== undefined && (tls.cert === undefined) !== (tls.key === undefined)) {
-    throw new InvalidOptionError(
-      tls.cert === undefined ? "tls.cert" : "tls.key",
-      "both or none of cert and key",
-      undefined,
-    );
-  }
+  if (first?.protocol === "https:") checkTls(tls);
   if ((username === undefined) !== (password === undefined)) {
     const path = username === undefined ? "username" : "password";
     throw new InvalidOptionError(path, "both or none of username and password", undefined);
@@ -183,10 +179,30 @@ function checkConnection({ url, hosts, tls, username, password, client }: EtcdRe
   return urls;
 }
 
+function checkTls({ ca, cert, key }: EtcdTlsOptions = {}): void {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new InvalidOptionError(
+      cert === undefined ? "tls.cert" : "tls.key",
+      "both or none of cert and key",
+      undefined,
+    );
+  }
+  try {
+    createSecureContext({ ca, cert, key });
+  } catch (cause) {
+    throw new InvalidOptionError(
+      "tls",
+      `certificates and a key that fit together (${messageOf(cause)})`,
+      undefined,
+      cause,
+    );
+  }
+}
+
 function checkHost(value: unknown, path: string): void {
   is.url(withScheme(value), path);
   const url = hostUrl(value);
-  if (url.pathname !== "/" || url.search !== "" || url.hash !== "" || url.username !== "") {
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "" || url.username !== "" || url.password !== "") {
     throw new InvalidOptionError(path, "a host and a port, without user, path, ? and #", value);
   }
 }
