@@ -1,4 +1,4 @@
-import { resolveEnv, sleep, untilAborted } from "@rollcall/core";
+import { sleep, systemEnv, untilAborted } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { LightSignal } from "./light-signal.ts";
 
@@ -6,7 +6,7 @@ describe("a light signal", () => {
   it("does for core what an AbortSignal does", async () => {
     const signal = new LightSignal();
     const taken = signal as unknown as AbortSignal;
-    const slept = sleep(resolveEnv(), 60_000, taken, { keepAlive: true });
+    const slept = sleep(systemEnv, 60_000, taken, { keepAlive: true });
     const waited = untilAborted(new Promise(() => undefined), taken);
     expect(() => signal.throwIfAborted()).not.toThrow();
     const reason = new Error("enough");
