@@ -73,7 +73,7 @@ export function openChannel(host: string, tls: EtcdTlsOptions | undefined): Etcd
       : { "grpc.ssl_target_name_override": tls.servername, "grpc.default_authority": tls.servername }),
   };
   const channel = connecting.run(keeper, () => {
-    const made = new Channel(host, keeper, options);
+    const made = new OwnedChannel(host, keeper, options);
     made.getConnectivityState(true);
     return made;
   });
@@ -82,10 +82,19 @@ export function openChannel(host: string, tls: EtcdTlsOptions | undefined): Etcd
     lost: untilLost(channel),
     destroy() {
       diagnosticsChannel.unsubscribe("net.client.socket", onSocket);
-      channel.close();
+      channel.end();
       return keeper.destroy();
     },
   };
+}
+
+/** etcd3 closes its channel whenever a call fails, one that was given up too. This one is closed by its owner alone. */
+class OwnedChannel extends Channel {
+  override close(): void {}
+
+  end(): void {
+    super.close();
+  }
 }
 
 function untilLost(channel: Channel): Promise<void> {

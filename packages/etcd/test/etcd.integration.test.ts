@@ -134,6 +134,31 @@ describe.skipIf(serverSkipped("etcd"))("an etcd registry", () => {
     await Promise.all([a.close(), b.close()]);
   });
 
+  it("lets a call be given up without harm to any other", async () => {
+    await using proxy = await tcpProxy({ target: { host: etcd.host, port: etcd.port } });
+    await using registry = open({ url: proxy.url });
+    const service = newService();
+    const seen = follow(registry.instancer(service));
+    const registrar = registry.registrar({ service, id: "a", host: "h", port: 80 });
+    await registrar.register();
+    await seen.shows(["a"]);
+    for (let n = 0; n < 20; n++) {
+      const caller = new AbortController();
+      const other = registry.registrar({ service: `${service}-other`, id: `i${n}`, host: "h", port: 80 });
+      const registering = other.register({ signal: caller.signal }).catch((error: unknown) => error);
+      const listing = registry.instancer(`${service}-${n}`);
+      listing.subscribe(() => undefined);
+      await pause(n / 4);
+      caller.abort(new Error("enough"));
+      await listing.close();
+      await registering;
+      await other.deregister();
+    }
+    expect(proxy.accepted).toBe(2);
+    expect(registrar.registered).toBe(true);
+    expect(seen.history.every(({ state }) => state === "live")).toBe(true);
+  });
+
   it("catches up with more changes than etcd tells at once, in as many pieces as it takes", async () => {
     const service = newService();
     const client = new Etcd3({ hosts: etcd.url });
