@@ -38,4 +38,9 @@ describe("fullJitter", () => {
     const delay = fullJitter(highest, RECONNECT);
     expect([1, 2, 3, 4, 50].map((attempt) => Math.round(delay(attempt)))).toEqual([500, 1_000, 2_000, 2_000, 2_000]);
   });
+
+  it("reconnects at most five times a second, whatever the dice say", () => {
+    const delay = fullJitter(manualClock({ random: () => 0 }).env, RECONNECT);
+    expect([1, 2, 3, 50].map((attempt) => delay(attempt))).toEqual([200, 200, 200, 200]);
+  });
 });

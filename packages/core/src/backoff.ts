@@ -23,7 +23,7 @@ export const RETRY_BACKOFF = { baseMs: 25, capMs: 1_000 } as const;
 
 /**
  * How long a watch or a registration waits before it is tried again. The cap keeps the promise that what returns is
- * found again within three seconds; full jitter makes the mean of an ill registry's load one request a second. It has no
- * end, so it never waits for nothing at all: dice that always say 0 must not turn it into a loop that time cannot enter.
+ * found again within three seconds; full jitter makes the mean of an ill registry's load one request a second, and the
+ * least keeps it below five in any second, whatever the dice say.
  */
-export const RECONNECT = { baseMs: 500, capMs: 2_000, leastMs: 1 } as const;
+export const RECONNECT = { baseMs: 500, capMs: 2_000, leastMs: 200 } as const;
