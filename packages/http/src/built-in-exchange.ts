@@ -1,6 +1,6 @@
-import type { Attempt, CallOptions, Instance, Outcome } from "@rollcall/core";
+import type { Attempt, Instance, Outcome } from "@rollcall/core";
 import { classifyBuiltIn, isBadPort } from "./built-in-failure.ts";
-import { type Answer, Exchange, type ExchangeRules } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { ResponseHeaders } from "./status-error.ts";
@@ -65,7 +65,7 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
     rules: ExchangeRules<string>,
     builtIn: typeof fetch,
     request: BuiltInRequest,
-    options: CallOptions & { readonly idempotent?: boolean | undefined },
+    options: Omit<ExchangeOptions, "method" | "path">,
   ) {
     super(rules, { ...options, method: request.method, path: request.target });
     this.#fetch = builtIn;
@@ -79,9 +79,20 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
     const url = base + target;
     // The attempt's signal falls silent with the head; the caller's holds for the body too.
     const signal = this.#signal === undefined ? attempt.signal : AbortSignal.any([attempt.signal, this.#signal]);
+    const chain = this.chainHeaders() ?? [];
+    const headers = new Headers(init.headers);
+    for (let at = 0; at < chain.length; at += 2) headers.set(chain[at] ?? "", chain[at + 1] ?? "");
     const content = body instanceof ReplayStream ? ReadableStream.from<Uint8Array>(encoded(body)) : body;
     try {
-      const request = { ...init, method, signal, redirect: "manual", body: content ?? null, duplex: "half" } as const;
+      const request = {
+        ...init,
+        headers,
+        method,
+        signal,
+        redirect: "manual",
+        body: content ?? null,
+        duplex: "half",
+      } as const;
       return new BuiltInAnswer(await this.#fetch(url, request), attempt.endpoint.instance);
     } catch (error) {
       throw isBadPort(error) ? badPort(base, error) : error;

@@ -1,6 +1,5 @@
 import {
   CLIENT_CHECKS,
-  type CallOptions,
   type Closable,
   type Env,
   type Instance,
@@ -14,12 +13,14 @@ import {
   closable,
   createClient,
   is,
+  resolveEnv,
 } from "@rollcall/core";
 import { bodyAtHand } from "./body-at-hand.ts";
 import { type BuiltInAnswer, BuiltInExchange, type BuiltInRequest } from "./built-in-exchange.ts";
+import type { IncomingRequest } from "./call-chain.ts";
 import type { ExchangeRules } from "./exchange.ts";
 import { NULL_BODY, checkBody, fetched, isStream } from "./fetch-standard.ts";
-import { FAILURE_STATUSES, HTTP_CHECKS } from "./http-checks.ts";
+import { DEFAULT_TIMEOUT_MS, FAILURE_STATUSES, HTTP_CHECKS } from "./http-checks.ts";
 import { normalizeMethod } from "./method.ts";
 import { patientBackoff } from "./patient-backoff.ts";
 import { type Redirected, followRedirects, redirectMode } from "./redirect.ts";
@@ -47,6 +48,11 @@ export interface ServiceFetchOptions extends Omit<ServiceQuery, "service"> {
   readonly maxReplayBytes?: number | undefined;
   /** Statuses that count as the endpoint's failure, and are retried where that is safe. Default 429, 502, 503, 504. */
   readonly failureStatuses?: readonly number[] | undefined;
+  /**
+   * Whether each request says how much time is left (`x-rollcall-deadline-ms`), for servers that read it by
+   * `requestDeadline`. Default false. Repeated requests always say so (`x-rollcall-attempt`), for `isRetried`.
+   */
+  readonly sendDeadline?: boolean | undefined;
 }
 
 /** What {@link createFetch} needs and can be told. */
@@ -63,6 +69,8 @@ export interface DiscoveryFetchInit extends RequestInit {
   readonly timeoutMs?: number | undefined;
   /** Whether it may be sent again after bytes have left. Default: by the method. */
   readonly idempotent?: boolean | undefined;
+  /** The request that is being served by this one: bounds its time, and its retries if it was repeated itself. */
+  readonly incoming?: IncomingRequest | undefined;
 }
 
 /** `fetch`, which understands `http://<service>/…`. The caller closes it. */
@@ -140,6 +148,9 @@ function fetchRules(registry: Registry, options: ServiceFetchOptions & ServiceQu
       maxReplayBytes: options.maxReplayBytes ?? 65_536,
       retryable: own?.retryable,
       unsent: own?.unsent,
+      env: resolveEnv(own?.env ?? env),
+      timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      sendDeadline: options.sendDeadline === true,
       ...closable(async () => {
         await client.close();
         await instancer.close();
@@ -156,7 +167,7 @@ async function fetchFrom(
   init: DiscoveryFetchInit,
 ): Promise<Response> {
   const given = input instanceof Request ? input : undefined;
-  const { key, timeoutMs, idempotent, body: ownBody, signal: ownSignal, redirect, ...others } = init;
+  const { key, timeoutMs, idempotent, incoming, body: ownBody, signal: ownSignal, redirect, ...others } = init;
   const mode = redirectMode(redirect ?? given?.redirect);
   const method = normalizeMethod(init.method ?? given?.method);
   const headers = new Headers(init.headers ?? given?.headers);
@@ -166,7 +177,7 @@ async function fetchFrom(
   checkBody(method, ownBody);
   const signal = ownSignal === undefined ? given?.signal : (ownSignal ?? undefined);
   const body = await requestBody(ownBody ?? undefined, given, rules.maxReplayBytes);
-  const options: CallOptions & { readonly idempotent?: boolean | undefined } = { signal, key, timeoutMs, idempotent };
+  const options = { signal, key, timeoutMs, idempotent, incoming };
   const end = await followRedirects(
     rules.service,
     mode,

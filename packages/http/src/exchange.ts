@@ -4,8 +4,10 @@ import {
   type CallOptions,
   type Client,
   type Endpoint,
+  type Env,
   isDiscoveryError,
 } from "@rollcall/core";
+import { ATTEMPT_HEADER, DEADLINE_HEADER, type IncomingRequest, isRetried, requestDeadline } from "./call-chain.ts";
 import { type Failure, isIdempotent } from "./failure.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
 
@@ -22,6 +24,8 @@ export interface ExchangeOptions extends CallOptions {
   readonly path: string;
   /** Default: by the method. */
   readonly idempotent?: boolean | undefined;
+  /** The request that is being served by this one. */
+  readonly incoming?: IncomingRequest | undefined;
 }
 
 /** What a client knows that all its exchanges need. */
@@ -33,6 +37,11 @@ export interface ExchangeRules<C> {
   readonly retryable: ((error: unknown, attempt: number) => boolean) | undefined;
   /** Likewise. */
   readonly unsent: ((error: unknown) => boolean) | undefined;
+  readonly env: Env;
+  /** Of a whole call, where it does not say otherwise. */
+  readonly timeoutMs: number;
+  /** Whether instances are told how much time is left. */
+  readonly sendDeadline: boolean;
 }
 
 /**
@@ -46,6 +55,13 @@ export abstract class Exchange<C, A extends Answer> {
   readonly #rules: ExchangeRules<C>;
   readonly #options: ExchangeOptions;
   readonly #idempotent: boolean;
+  readonly #timeoutMs: number | undefined;
+  /** Only what has not left may be sent again. */
+  readonly #onlyOnce: boolean;
+  /** When the caller will have given up, if instances are told. */
+  readonly #endsAt: number | undefined;
+  /** Attempts that a server may have seen, be it for the request that is being served: the mark travels on. */
+  #seen: number;
   #refused: { readonly error: StatusError; readonly answer: A } | undefined;
   #failedAt: Set<Endpoint> | undefined;
 
@@ -53,6 +69,12 @@ export abstract class Exchange<C, A extends Answer> {
     this.#rules = rules;
     this.#options = options;
     this.#idempotent = options.idempotent ?? isIdempotent(options.method);
+    const { incoming, timeoutMs } = options;
+    this.#onlyOnce = incoming !== undefined && isRetried(incoming);
+    this.#seen = this.#onlyOnce ? 1 : 0;
+    const leftMs = incoming === undefined ? Infinity : requestDeadline(incoming).remainingMs;
+    this.#timeoutMs = leftMs === Infinity ? timeoutMs : Math.min(timeoutMs ?? rules.timeoutMs, leftMs);
+    if (rules.sendDeadline) this.#endsAt = rules.env.now() + (this.#timeoutMs ?? rules.timeoutMs);
   }
 
   /** Makes an attempt, and resolves when the head of its response is here. */
@@ -70,12 +92,12 @@ export abstract class Exchange<C, A extends Answer> {
 
   /** Runs it to its end. Resolves with a response of any status, rejects as `Client.call` does. */
   async run(): Promise<A> {
-    const { signal, key, avoid, timeoutMs } = this.#options;
+    const { signal, key, avoid } = this.#options;
     const options: CallOptions = {
       signal,
       key,
       avoid,
-      timeoutMs,
+      timeoutMs: this.#timeoutMs,
       retryable: (error, number) => this.#retryable(error, number),
       unsent: this.#options.unsent ?? this.#rules.unsent ?? ((error) => this.classify(error) === "unsent"),
     };
@@ -91,6 +113,17 @@ export abstract class Exchange<C, A extends Answer> {
     }
     this.end(outcome);
     return outcome;
+  }
+
+  /** What the next attempt says of itself: a flat list of names and values, or nothing. */
+  protected chainHeaders(): string[] | undefined {
+    if (this.#seen === 0 && this.#endsAt === undefined) return undefined;
+    const headers: string[] = [];
+    if (this.#seen > 0) headers.push(ATTEMPT_HEADER, String(this.#seen + 1));
+    if (this.#endsAt !== undefined && this.#endsAt !== Infinity) {
+      headers.push(DEADLINE_HEADER, String(Math.max(0, Math.floor(this.#endsAt - this.#rules.env.now()))));
+    }
+    return headers;
   }
 
   async #attempt(client: C, attempt: Attempt): Promise<A | Invalid> {
@@ -131,10 +164,12 @@ export abstract class Exchange<C, A extends Answer> {
   }
 
   #retryable(error: unknown, attempt: number): boolean {
-    if (!this.replayable) return false;
+    const unsent = this.classify(error) === "unsent";
+    if (!unsent) this.#seen++;
+    if (!this.replayable || (this.#onlyOnce && !unsent)) return false;
     const rule = this.#options.retryable ?? this.#rules.retryable;
     if (rule !== undefined) return rule(error, attempt);
-    return this.classify(error) === "unsent" || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
+    return unsent || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
   }
 
   /** The last answer, if it is what the call failed with; otherwise the error stands. */

@@ -30,7 +30,7 @@ export async function fetchBalanced(
   input: string | URL,
   init: FetchInit,
 ): Promise<Response> {
-  const { key, avoid, timeoutMs, retryable, unsent, idempotent, headersTimeoutMs, bodyTimeoutMs } = init;
+  const { key, avoid, timeoutMs, retryable, unsent, idempotent, incoming, headersTimeoutMs, bodyTimeoutMs } = init;
   const shared = {
     signal: init.signal ?? undefined,
     key,
@@ -39,6 +39,7 @@ export async function fetchBalanced(
     retryable,
     unsent,
     idempotent,
+    incoming,
     headersTimeoutMs,
     bodyTimeoutMs,
   };

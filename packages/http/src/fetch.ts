@@ -5,4 +5,5 @@ export {
   type ServiceFetchOptions,
   createFetch,
 } from "./discovery-fetch.ts";
+export type { IncomingRequest } from "./call-chain.ts";
 export { type ResponseHeaders, StatusError, isStatusError } from "./status-error.ts";

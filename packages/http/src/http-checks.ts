@@ -17,7 +17,10 @@ const protocol = (value: unknown, path: string): void => {
 };
 
 /** The options of HTTP clients of any kind, for whoever takes them along with its own. */
-export const HTTP_CHECKS = { protocol, headers, failureStatuses: statuses };
+export const HTTP_CHECKS = { protocol, headers, failureStatuses: statuses, sendDeadline: is.boolean };
+
+/** Core's default of `retry.timeoutMs`. */
+export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** Default of `failureStatuses`. */
 export const FAILURE_STATUSES: readonly number[] = [429, 502, 503, 504];

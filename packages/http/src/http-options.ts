@@ -68,6 +68,11 @@ export interface HttpClientOptions {
   readonly maxReplayBytes?: number | undefined;
   /** Statuses that count as the endpoint's failure, and are retried where that is safe. Default 429, 502, 503, 504. */
   readonly failureStatuses?: readonly number[] | undefined;
+  /**
+   * Whether each request says how much time is left (`x-rollcall-deadline-ms`), for servers that read it by
+   * `requestDeadline`. Default false. Repeated requests always say so (`x-rollcall-attempt`), for `isRetried`.
+   */
+  readonly sendDeadline?: boolean | undefined;
   /** Further options of undici's pools. HTTP/2 is off unless `allowH2` is set. */
   readonly pool?: PoolOptions | undefined;
 }

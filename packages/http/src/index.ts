@@ -4,6 +4,7 @@ export type { HttpResponse, RequestOptions } from "./request-exchange.ts";
 export { type DiscoveryDispatcherOptions, discoveryDispatcher } from "./discovery-dispatcher.ts";
 export type { ServicesOptions } from "./service-options.ts";
 export type { FetchInit } from "./fetch-balanced.ts";
+export type { IncomingRequest } from "./call-chain.ts";
 export type { Protocol } from "./instance-pool.ts";
 export type { RequestBody } from "./request-body.ts";
 export type { RequestHeaders } from "./request-headers.ts";

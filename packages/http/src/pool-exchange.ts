@@ -4,6 +4,7 @@ import { type Failure, classify } from "./failure.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { PreparedBody } from "./request-body.ts";
+import { replaceHeaders } from "./request-headers.ts";
 import { Transfer, type TransferOptions } from "./transfer.ts";
 
 /**
@@ -35,7 +36,12 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
     this.#request.transfer = transfer;
     // It is the attempt's own signal, which is silent once the attempt has ended: nothing to take back.
     attempt.signal.addEventListener("abort", transfer);
-    return this.sendTo(pool, this.#request, attempt);
+    const chain = this.chainHeaders();
+    const request =
+      chain === undefined
+        ? this.#request
+        : { ...this.#request, headers: replaceHeaders(this.#request.headers, chain) ?? null };
+    return this.sendTo(pool, request, attempt);
   }
 
   protected override classify(error: unknown): Failure {

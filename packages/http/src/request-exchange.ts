@@ -1,5 +1,6 @@
 import type { Attempt, CallOptions, Instance } from "@rollcall/core";
 import type { Dispatcher } from "undici";
+import type { IncomingRequest } from "./call-chain.ts";
 import type { Answer, ExchangeRules } from "./exchange.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { normalizeMethod } from "./method.ts";
@@ -24,6 +25,11 @@ export interface RequestOptions extends CallOptions {
    * Default: by the method (`GET HEAD OPTIONS TRACE PUT DELETE` as in RFC 9110, and `QUERY`).
    */
   readonly idempotent?: boolean | undefined;
+  /**
+   * The request that is being served by this one. Its deadline then bounds this one too, and if it is a repeated one,
+   * this one is not: only what has not left is sent elsewhere.
+   */
+  readonly incoming?: IncomingRequest | undefined;
   /** Replaces the client's, for this request. */
   readonly headersTimeoutMs?: number | undefined;
   /** Replaces the client's, for this request. 0 for none. */
@@ -76,9 +82,10 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     request: TransferOptions,
     body: ReturnType<typeof prepareBody>["content"],
   ) {
-    const { signal, key, avoid, timeoutMs, retryable, unsent, idempotent } = options;
+    const { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, incoming } = options;
     const { method, path } = request;
-    super(rules, { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, method, path }, request, body);
+    const known = { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, incoming, method, path };
+    super(rules, known, request, body);
     this.#signal = signal;
   }
 

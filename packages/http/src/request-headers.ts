@@ -25,6 +25,11 @@ export function mergeHeaders(defaults: readonly string[], given: RequestHeaders)
   return merged as string[];
 }
 
+/** The same headers, but these instead of those of the same names. */
+export function replaceHeaders(given: RequestHeaders, replacing: string[]): RequestHeaders {
+  return mergeHeaders(given === undefined || given === null ? [] : (flatten(given) as string[]), replacing);
+}
+
 /** A flat list of the entries of an object, leaving out what is undefined. */
 export function flatHeaders(headers: Readonly<Record<string, string>> | undefined): string[] {
   return Object.entries(headers ?? {}).flat();

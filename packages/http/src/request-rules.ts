@@ -1,5 +1,5 @@
-import { createClient } from "@rollcall/core";
-import { FAILURE_STATUSES } from "./http-checks.ts";
+import { createClient, resolveEnv } from "@rollcall/core";
+import { DEFAULT_TIMEOUT_MS, FAILURE_STATUSES } from "./http-checks.ts";
 import { type HttpClientOptions, resolvePoolOptions } from "./http-options.ts";
 import { createPool, destroyPool } from "./instance-pool.ts";
 import { patientBackoff } from "./patient-backoff.ts";
@@ -33,5 +33,8 @@ export function requestRules(options: HttpClientOptions): RequestRules {
     maxReplayBytes: options.maxReplayBytes ?? 65_536,
     retryable: own?.retryable,
     unsent: own?.unsent,
+    env: resolveEnv(own?.env ?? env),
+    timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    sendDeadline: options.sendDeadline === true,
   };
 }
