@@ -36,7 +36,6 @@ export const registryRows: readonly Row[] = [
   {
     name: "freeze",
     title: "Registry stopped (SIGSTOP) for 20 s",
-    short: true,
     async run(stage) {
       const { server } = stage.store;
       await stage.ill(20_000, { begin: server.freeze, end: server.thaw, during: () => stage.start() });
