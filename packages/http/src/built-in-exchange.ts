@@ -109,6 +109,9 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
     return this.#body?.replayable !== false;
   }
 
+  /** The attempt's signal does it. */
+  protected override cut(): void {}
+
   protected override hold(attempt: Attempt, answer: BuiltInAnswer): void {
     if (answer.body !== null) answer.track(this.#signal, attempt.hold());
   }

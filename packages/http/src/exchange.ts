@@ -87,6 +87,8 @@ export abstract class Exchange<C, A extends Answer> {
   protected abstract hold(attempt: Attempt, answer: A): void;
   /** Gives up an answer that nobody gets. */
   protected abstract drop(answer: A): void;
+  /** The last attempt is over, be it from outside: whatever is still under way of it, and has no answer yet, ends now. */
+  protected abstract cut(reason: unknown): void;
   /** There will be no further attempt: this answer is the caller's, or, without one, the exchange has failed. */
   protected abstract end(answer?: A): void;
 
@@ -105,6 +107,7 @@ export abstract class Exchange<C, A extends Answer> {
     try {
       outcome = await this.#rules.client.call((client, attempt) => this.#attempt(client, attempt), options);
     } catch (error) {
+      this.cut(error);
       outcome = this.#giveUp(error);
     }
     if ("invalid" in outcome) {
@@ -164,6 +167,8 @@ export abstract class Exchange<C, A extends Answer> {
   }
 
   #retryable(error: unknown, attempt: number): boolean {
+    // Before the pause, not when the next attempt begins.
+    this.cut(error);
     const unsent = this.classify(error) === "unsent";
     if (!unsent) this.#seen++;
     if (!this.replayable || (this.#onlyOnce && !unsent)) return false;

@@ -34,8 +34,6 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
     const transfer = new Transfer();
     this.#transfer = transfer;
     this.#request.transfer = transfer;
-    // It is the attempt's own signal, which is silent once the attempt has ended: nothing to take back.
-    attempt.signal.addEventListener("abort", transfer);
     const chain = this.chainHeaders();
     const request =
       chain === undefined
@@ -51,6 +49,11 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
 
   protected override get replayable(): boolean {
     return this.#body?.replayable !== false;
+  }
+
+  /** Instead of listening to the attempt's signal: making one would take 15 % of all that a small request costs. */
+  protected override cut(reason: unknown): void {
+    this.#transfer?.cut(reason);
   }
 
   protected override hold(attempt: Attempt): void {

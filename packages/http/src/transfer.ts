@@ -24,6 +24,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #abortedWith: { readonly reason: Error } | undefined;
   #answered = false;
+  #failed = false;
   #outcome: Outcome | undefined;
   #onEnd: ((outcome: Outcome) => void) | undefined;
 
@@ -41,10 +42,9 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#controller?.abort(given);
   }
 
-  /** For `attempt.signal`: an event listener that costs no closure. */
-  handleEvent(event: Event): void {
-    const { target } = event;
-    this.abort(target instanceof AbortSignal ? target.reason : undefined);
+  /** The same, if there is no answer yet, and it has not failed by itself: nobody is to think that it was aborted. */
+  cut(reason: unknown): void {
+    if (!this.#answered && !this.#failed) this.abort(reason);
   }
 
   /**
@@ -156,6 +156,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#failed = true;
     this.#inner?.onResponseError?.(controller, error);
     // Before the head the attempt itself fails with this error, and that is what ends it.
     if (this.#answered)
