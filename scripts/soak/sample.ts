@@ -10,8 +10,8 @@ export interface Sample {
 /** What is compared: a single sample may have caught a moment that says nothing. */
 const TOGETHER = 3;
 const MOST_GROWTH = 1.1;
-/** Connections come and go with the load: the most at any time in the last third and the first one are compared. */
-const MORE_HANDLES = 10;
+/** Connections come and go with the load, but what leaks stays: the least of the last third and of the first are compared. */
+const MORE_HANDLES = 3;
 
 /** Compares the end with the beginning. Says in words what has grown beyond its limit, or nothing. */
 export function growth(samples: readonly Sample[]): readonly string[] {
@@ -27,9 +27,9 @@ export function growth(samples: readonly Sample[]): readonly string[] {
         found.push(`${name}: ${key} grew from ${megabytes(before)} to ${megabytes(after)}`);
     }
     const third = Math.ceil(samples.length / 3);
-    const before = most(samples.slice(0, third), name);
-    const after = most(samples.slice(-third), name);
-    if (after > before + MORE_HANDLES) found.push(`${name}: ${before} open handles became ${after}`);
+    const before = least(samples.slice(0, third), name);
+    const after = least(samples.slice(-third), name);
+    if (after > before + MORE_HANDLES) found.push(`${name}: ${before} open handles at least became ${after}`);
   }
   return found;
 }
@@ -42,8 +42,8 @@ export function inWords({ atMs, held }: Sample): string {
   return `${(atMs / 1_000).toFixed(0).padStart(5)} s  ${parts.join("  ")}`;
 }
 
-function most(samples: readonly Sample[], name: string): number {
-  return Math.max(...samples.map(({ held }) => held[name]?.handles ?? 0));
+function least(samples: readonly Sample[], name: string): number {
+  return Math.min(...samples.map(({ held }) => held[name]?.handles ?? 0));
 }
 
 function median(values: readonly number[]): number {
