@@ -396,6 +396,24 @@ describe("when a consul source fails", () => {
     expect(await failure(steps.next())).toMatchObject({ name: "ConsulError", statusCode: 403 });
   });
 
+  it("says from the beginning that a service may not be read, instead of knowing nobody", async () => {
+    await using fake = await fakeConsul((request, response) => {
+      if (request.path.startsWith("/v1/agent/")) response.writeHead(403).end("Permission denied");
+      else answer(response, 1, []);
+    });
+    using steps = watch(fake);
+    expect(await failure(steps.next())).toMatchObject({ name: "ConsulError", statusCode: 403 });
+  });
+
+  it("does not ask the agent about another datacenter", async () => {
+    await using fake = await fakeConsul((request, response) => {
+      if (request.path.startsWith("/v1/agent/")) response.writeHead(403).end("Permission denied");
+      else answer(response, 1, []);
+    });
+    using steps = watch(fake, { options: { datacenter: "dc2" } });
+    expect((await steps.next()).value).toEqual([]);
+  });
+
   it.each([200, 404, 429, 500, 503])("believes it when the agent answers %s instead of refusing", async (status) => {
     const polls = script(says(7, record(1)), says(9), says(10));
     await using fake = await fakeConsul((request, response) => {

@@ -36,8 +36,8 @@ const UNSETTLED_MS = 30_000;
  * ends. A non-empty answer that says so is still good news and is yielded; an empty one may come from a registry that
  * has lost its data, and is left to the next watch, which core does not believe at once. The same goes for a service
  * that empties soon after Consul was away: a restarted agent first lists what it has on disk, then holds every TTL
- * check for critical that was not renewed meanwhile, until the heartbeats are back. Nor is
- * a service empty because the token may not read it any more. Everything else that is wrong throws at once.
+ * check for critical that was not renewed meanwhile, until the heartbeats are back. Nor is a service empty because the
+ * token may not read it. Everything else that is wrong throws at once.
  */
 export function consulSource(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions): Source {
   const { service, tags, passingOnly } = query;
@@ -45,7 +45,7 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
   const pace = pacer(env);
   let lostMs = -Infinity;
-  let known = false; // that there were instances, by the last answer that was believed
+  let believedEmpty = false;
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
     const leave = polls.join();
@@ -64,11 +64,11 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
       await pace(signal);
       const answer = await ask(index, signal);
       const instances = decode(answer);
-      if (instances.length === 0 && known) await refuseToGuess(signal);
+      if (instances.length === 0 && !believedEmpty) await refuseToGuess(signal);
       const next = indexOf(answer);
       const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
       if (instances.length === 0 && (next < index || unsettled)) return;
-      known = instances.length > 0;
+      believedEmpty = instances.length === 0;
       yield instances;
       if (next < index) return;
       index = next;
@@ -106,9 +106,10 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
 
   /**
    * To who may not read a service, Consul says that it has no instance; only the agent refuses to answer. Resolves
-   * unless it does.
+   * unless it does. What may be read in another datacenter, the agent does not know.
    */
   async function refuseToGuess(signal: AbortSignal): Promise<void> {
+    if (options.datacenter !== undefined) return;
     const { end } = await polls.take(0, signal);
     const path = "/agent/health/service/name/{service}";
     try {
