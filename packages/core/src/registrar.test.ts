@@ -413,6 +413,27 @@ describe("aborting register", () => {
     expect([first.state, registrar.registered]).toEqual(["resolved", true]);
   });
 
+  it("while a repair is under way leaves the repair alone: it was registered, and still should be", async () => {
+    const { clock, sink, registrar } = setup({ renewEveryMs: 1_000 });
+    await registrar.register();
+    sink.reject("renew", down, 1);
+    sink.hang("register");
+    await clock.advance(1_000);
+    const controller = new AbortController();
+    const joining = watch(registrar.register({ signal: controller.signal }));
+    await clock.advance(600);
+    controller.abort(reason);
+    await clock.advance(0);
+    expect([joining.error, sink.operations.at(-1), sink.calls.at(-1)?.signal.aborted]).toEqual([
+      reason,
+      "register",
+      false,
+    ]);
+    sink.accept();
+    await clock.advance(0);
+    expect([registrar.registered, sink.registered.size]).toEqual([true, 1]);
+  });
+
   it("of all calls takes the wish back", async () => {
     const { clock, sink, registrar } = setup();
     sink.hang("register");

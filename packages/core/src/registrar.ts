@@ -120,7 +120,7 @@ class SinkRegistrar implements Registrar {
       if (this.#registered) return;
       if (this.#wish === undefined) throw new ClosedError(`the registration of ${this.instance.id}`);
       this.#stopTimer();
-      await this.#write(signal);
+      await this.#write();
     });
     try {
       await untilAborted(turn, signal);
@@ -133,6 +133,8 @@ class SinkRegistrar implements Registrar {
       wish.waiting--;
       if (!wish.kept && wish.waiting === 0 && this.#wish === wish) {
         this.#unwish();
+        // Not before: as long as anybody wants it, nobody who gives up may cut it short.
+        this.#current?.abort(signal?.reason);
         this.#takeBack();
       }
     }
@@ -161,11 +163,11 @@ class SinkRegistrar implements Registrar {
   }
 
   /** One try of writing. If it fails and is still wanted, the next one is due when this rejects. */
-  async #write(signal?: AbortSignal): Promise<void> {
-    const [replaced, lateEffects] = [[...this.#registrations], this.#lateEffects];
+  async #write(): Promise<void> {
+    const [wish, replaced, lateEffects] = [this.#wish, [...this.#registrations], this.#lateEffects];
     let made: Registration;
     try {
-      made = await this.#try("registering", TRY_MS, signal, async (inner) => {
+      made = await this.#try("registering", TRY_MS, async (inner) => {
         const accepted = await this.#sink.register(this.instance, inner);
         if (typeof accepted?.remove !== "function") throw new TypeError(`${this.#sink.name} gave no registration`);
         const { renewEveryMs = Infinity } = accepted;
@@ -177,9 +179,8 @@ class SinkRegistrar implements Registrar {
         return accepted;
       });
     } catch (error) {
-      // If it was only this caller who gave up, the wish of others remains.
-      if (gaveUp(error, signal)) this.#writeLater();
-      else this.#failed("register", error);
+      // What nobody wants any more was cut short: no failure.
+      if (this.#wish === wish) this.#failed("register", error);
       throw error;
     }
     for (const registration of replaced) this.#registrations.delete(registration);
@@ -194,7 +195,7 @@ class SinkRegistrar implements Registrar {
   async #renew(registration: Registration): Promise<void> {
     const limitMs = Math.min(registration.renewEveryMs ?? TRY_MS, TRY_MS);
     try {
-      await this.#try("renewing", limitMs, undefined, async (inner) => {
+      await this.#try("renewing", limitMs, async (inner) => {
         await registration.renew?.(inner);
         if (!inner.aborted) return;
         this.#registrations.add(registration);
@@ -283,23 +284,13 @@ class SinkRegistrar implements Registrar {
     return turn;
   }
 
-  /** A write, which a deregistration may cut short. */
-  async #try<T>(
-    what: string,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    call: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  /** A write, which is cut short when nobody wants it any more. */
+  async #try<T>(what: string, timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const current = new AbortController();
     this.#current = current;
-    // Not `AbortSignal.any`: in Node 22 what it makes stays with a signal that lives long.
-    const onAbort = (): void => current.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted === true) onAbort();
     try {
       return await this.#bounded(what, timeoutMs, false, current.signal, call);
     } finally {
-      signal?.removeEventListener("abort", onAbort);
       this.#current = undefined;
     }
   }
