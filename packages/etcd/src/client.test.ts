@@ -152,7 +152,8 @@ describe("a record of somebody else", () => {
     ["a deeper key", '{"host":"h","port":80}', "/s/lorem/a/b"],
   ])("is none, and says why: %s", (_, value, key = "/s/lorem/a") => {
     const entry = entryOf(key, value);
-    expect(entry).toEqual({ record: { key: String(key), value: value.toString() }, error: expect.any(Error) });
+    const foreign = key !== "/s/lorem/a"; // another program's, if not even the key is one of ours
+    expect(entry).toEqual({ record: { key: String(key), value: value.toString() }, error: expect.any(Error), foreign });
   });
 
   it("harms nobody by its own __proto__", () => {

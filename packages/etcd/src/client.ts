@@ -17,7 +17,14 @@ export interface KeyRange {
 }
 
 /** A key and what is known by it: an instance, or why it is none. */
-export type Entry = { readonly instance: Instance } | { readonly record: unknown; readonly error: unknown };
+export type Entry = { readonly instance: Instance } | BadEntry;
+
+export interface BadEntry {
+  readonly record: unknown;
+  readonly error: unknown;
+  /** The key cannot be an instance's, whatever is there: another program's, which says nothing of the service. */
+  readonly foreign: boolean;
+}
 
 /**
  * Where the instances of a service are: `<prefix>/<service>/<id>`. The slash at the end keeps `web` apart from `web2`;
@@ -45,16 +52,17 @@ export function encodeInstance(instance: Instance): Buffer {
  * becomes the metadatum `url`. Never throws: what makes no sense is an entry too, with the reason.
  */
 export function decodeEntry(range: KeyRange, service: string, { key, value }: IKeyValue): Entry {
+  const name = key.subarray(range.key.length).toString();
+  const foreign = name === "" || name.includes("/");
   try {
-    return { instance: decodeInstance(key.subarray(range.key.length).toString(), service, value.toString()) };
+    if (foreign) throw new InvalidOptionError("key", "<prefix>/<service>/<id>", key.toString());
+    return { instance: decodeInstance(unescape(name), service, value.toString()) };
   } catch (error) {
-    return { record: { key: key.toString(), value: value.toString() }, error };
+    return { record: { key: key.toString(), value: value.toString() }, error, foreign };
   }
 }
 
-function decodeInstance(name: string, service: string, value: string): Instance {
-  if (name === "" || name.includes("/")) throw new InvalidOptionError("key", "<prefix>/<service>/<id>", name);
-  const id = unescape(name);
+function decodeInstance(id: string, service: string, value: string): Instance {
   const text = value.trim();
   if (!text.startsWith("{")) return createInstance({ service, id, ...decodeAddress(text) });
   const record = JSON.parse(text) as Record<string, unknown>;

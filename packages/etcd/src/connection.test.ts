@@ -107,9 +107,25 @@ describe("an etcd connection", () => {
       dialled.at(-1)?.answer();
       const session = await next;
       seen.push(session.host);
+      await clock.advance(2_000);
       void session.end(new Error("broken"));
     }
     expect(seen).toEqual(["a", "b", "a", "b"]);
+  });
+
+  it("waits a second after a connection that did not last, for each costs several requests", async () => {
+    const { clock, connection, dialled } = setUp(["a"]);
+    const first = connection.session(never);
+    await clock.advance(0);
+    dialled[0]?.answer();
+    const session = await first;
+    await clock.advance(1_500);
+    void session.end(new Error("broken"));
+    void connection.session(never).catch(() => undefined);
+    await clock.advance(999);
+    expect(dialled.length).toBe(1);
+    await clock.advance(1);
+    expect(dialled.length).toBe(2);
   });
 
   it("calls a silent host again after a second, for the way may be free now", async () => {

@@ -15,6 +15,8 @@ const STAGGER_MS = 250;
 const REDIAL_MS = 1_000;
 /** However often connections fail, a new one is sought no sooner than this after the last. */
 const PAUSE_MS = 200;
+/** The same after one that could be made, but did not last. It was not for nothing: it cost etcd several requests. */
+const LONG_PAUSE_MS = 1_000;
 
 /**
  * The way to etcd: at most one {@link EtcdSession} at a time, made when it is needed and shared by all who need it. All
@@ -24,7 +26,8 @@ const PAUSE_MS = 200;
 export class EtcdConnection {
   readonly #options: EtcdConnectionOptions;
   readonly #closing = new AbortController();
-  /** Connections that were thrown away, until nothing is left of them. */
+  /** Connections that are being made, and that were thrown away, until it is over. */
+  readonly #beginning = new Set<Promise<unknown>>();
   readonly #ending = new Set<Promise<void>>();
   #session: EtcdSession | undefined;
   #connecting: Promise<EtcdSession> | undefined;
@@ -49,12 +52,14 @@ export class EtcdConnection {
     const error = new ClosedError("the connection to etcd");
     this.#closing.abort(error);
     void this.#session?.end(error);
+    await Promise.allSettled(this.#beginning);
     await Promise.all(this.#ending);
   }
 
   async #connect(): Promise<EtcdSession> {
     const { env } = this.#options;
-    const pauseMs = this.#freeMs - env.now();
+    const { diedYoungMs = -Infinity } = this.#session ?? {};
+    const pauseMs = Math.max(this.#freeMs, diedYoungMs + LONG_PAUSE_MS) - env.now();
     if (pauseMs > 0) await sleep(env, pauseMs, this.#closing.signal);
     this.#closing.signal.throwIfAborted();
     this.#freeMs = env.now() + PAUSE_MS;
@@ -92,7 +97,9 @@ export class EtcdConnection {
       cancelNext = env.after(calls < hosts.length ? STAGGER_MS : REDIAL_MS, call);
       const mine = new AbortController();
       running.add(mine);
-      void this.#begin(host, mine.signal).then(
+      const beginning = this.#begin(host, mine.signal).finally(() => this.#beginning.delete(beginning));
+      this.#beginning.add(beginning);
+      void beginning.then(
         (session) => {
           running.delete(mine);
           if (over) {

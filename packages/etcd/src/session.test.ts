@@ -129,6 +129,18 @@ describe("an etcd session", () => {
     }
   });
 
+  it("does not end for one answer that takes too long while others come", async () => {
+    const { clock, session, fake, read } = await setUp();
+    fake.on("Put", undefined);
+    const putting = failure(session.call("putting", (api, options) => api.kv.put({}, options), never));
+    await fake.call("Put");
+    await clock.advance(4_000);
+    await read();
+    await clock.advance(1_000);
+    expect(await putting).toMatchObject({ code: "TIMEOUT" });
+    expect(session.open).toBe(true);
+  });
+
   it("ends when the connection is lost, although nobody uses it", async () => {
     const fake = await fakeEtcd(WELL);
     open.push(fake);

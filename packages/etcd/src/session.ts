@@ -31,6 +31,8 @@ export interface EtcdSessionOptions {
 /** One request. */
 export type EtcdRequest<T> = (api: EtcdApi, options: CallOptions) => Promise<T>;
 
+const YOUNG_MS = 2_000;
+
 /**
  * One connection to one host, from its first answer to its first failure. It is never mended: whatever shows that it is
  * ill (a connection error, an answer that does not come) ends it, with all that goes on over it, and the next user gets
@@ -47,6 +49,8 @@ export class EtcdSession {
   readonly #streams = new Set<WatchStream>();
   /** When the last message came, whatever it was. */
   #heardMs = -Infinity;
+  readonly #bornMs: number;
+  #diedYoungMs: number | undefined;
   readonly #ended = new AbortController();
   #closing: Promise<void> = Promise.resolve();
 
@@ -54,7 +58,13 @@ export class EtcdSession {
     this.host = dialled.host;
     this.#dialled = dialled;
     this.#options = options;
+    this.#bornMs = options.env.now();
     void dialled.lost?.then(() => this.end(new EtcdError(`the connection to ${dialled.host} was lost`)));
+  }
+
+  /** When it ended, if that was soon after it began: the next one may not do better. */
+  get diedYoungMs(): number | undefined {
+    return this.#diedYoungMs;
   }
 
   get open(): boolean {
@@ -112,28 +122,35 @@ export class EtcdSession {
 
   /** Resolves with a watcher that etcd has confirmed, and the answer that did. Whoever asked for it cancels it. */
   async watch(what: string, request: IWatchCreateRequest, signal: AbortSignal) {
-    return this.#bounded(what, signal, async (inner) => {
-      for (;;) {
-        const isNew = this.#stream === undefined;
-        const opening = (this.#stream ??= this.#openStream(what));
-        const watch: Watch = (await opening).watch(request);
-        const onAbort = (): void => watch.cancel(inner.reason);
-        inner.addEventListener("abort", onAbort);
-        if (inner.aborted) onAbort();
-        const created = await watch.next().finally(() => inner.removeEventListener("abort", onAbort));
-        if (created?.canceled === false) return { watch, created };
-        if (this.#stream === opening) this.#stream = undefined;
-        // An older stream has an older token, of which etcd may know nothing any more; or it was refused to another.
-        if (created !== undefined && isNew) {
-          throw new EtcdError(`${what}: ${created.cancel_reason || "refused"}`, { code: status.PERMISSION_DENIED });
+    let watch: Watch | undefined;
+    try {
+      return await this.#bounded(what, signal, async (inner) => {
+        for (;;) {
+          const isNew = this.#stream === undefined;
+          const opening = (this.#stream ??= this.#openStream(what));
+          const stream = await opening;
+          inner.throwIfAborted();
+          watch = stream.watch(request);
+          const created = await watch.next();
+          if (created?.canceled === false) return { watch, created };
+          if (this.#stream === opening) this.#stream = undefined;
+          // An older stream has an older token, of which etcd may know nothing any more; or it was refused to another.
+          if (created !== undefined && isNew) {
+            throw new EtcdError(`${what}: ${created.cancel_reason || "refused"}`, { code: status.PERMISSION_DENIED });
+          }
         }
-      }
-    });
+      });
+    } catch (error) {
+      watch?.cancel(error); // whenever it was: also in the very moment in which it was created
+      throw error;
+    }
   }
 
   /** Throws the connection away; resolves when nothing is left of it. */
   end(reason: unknown): Promise<void> {
     if (this.open) {
+      const nowMs = this.#options.env.now();
+      if (nowMs - this.#bornMs < YOUNG_MS) this.#diedYoungMs = nowMs;
       this.#ended.abort(reason);
       for (const stream of this.#streams) stream.close(reason);
       this.#closing = this.#dialled.close();
@@ -182,8 +199,8 @@ export class EtcdSession {
   }
 
   /**
-   * Ends with the session; and ends the session if it is to blame. If it was the caller whose time was over, which may be
-   * short, it is to blame only if nothing at all has come since.
+   * Ends with the session; and ends the session if it is to blame: for a time that is over, whoever's it was, only if
+   * nothing at all has come since. One long answer must not cost all others their watch.
    */
   async #bounded<T>(what: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { env, timeoutMs } = this.#options;
@@ -197,8 +214,9 @@ export class EtcdSession {
     try {
       return await bounded(env, { timeoutMs, onTimeout, signal: cut.signal }, (scope) => work(scope.signal));
     } catch (error) {
-      const isSilent = isDiscoveryError(error, "TIMEOUT") && this.#heardMs < startMs;
-      if (signal.aborted ? isSilent : isConnectionError(error)) void this.end(error);
+      const isLate = isDiscoveryError(error, "TIMEOUT");
+      const isToBlame = isLate ? this.#heardMs < startMs : !signal.aborted && isConnectionError(error);
+      if (isToBlame) void this.end(error);
       throw error;
     } finally {
       for (const each of [signal, ended]) each.removeEventListener("abort", onAbort);

@@ -209,6 +209,11 @@ describe("an etcd source", () => {
     expect(await (await watching([])).next()).toEqual([]);
   });
 
+  it("lets the last instance leave although keys of other programs stay", async () => {
+    const foreign = [kv(key(""), ""), kv(key("config/timeout"), "5")];
+    expect(await (await watching(foreign)).next()).toEqual([]);
+  });
+
   it("tells etcd when nobody listens any more, and asks nothing more", async () => {
     const clock = manualClock();
     const { fake, ending, stream, second } = await watched([], { clock });

@@ -116,20 +116,23 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       registry: "etcd",
       service,
       skipped: bad.length,
-      errors: bad.slice(0, MAX_REPORTED),
+      errors: bad.slice(0, MAX_REPORTED).map(({ record, error }) => ({ record, error })),
     });
   }
 
   return { name: "etcd", watch };
 }
 
-/** @throws EtcdError if there are keys, but no instance: nothing but junk must not pass for nothing. */
+/**
+ * @throws EtcdError if there are records, but no instance: nothing but junk must not pass for nothing. Keys of other
+ * programs do not count, or the last instance could never leave.
+ */
 function setOf(service: string, tags: readonly string[], entries: Iterable<Entry>): readonly Instance[] {
   const instances: Instance[] = [];
   const errors: unknown[] = [];
   for (const entry of entries) {
     if ("instance" in entry) instances.push(entry.instance);
-    else errors.push(entry.error);
+    else if (!entry.foreign) errors.push(entry.error);
   }
   if (instances.length === 0 && errors.length > 0) {
     const [cause] = errors;
