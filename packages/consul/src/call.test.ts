@@ -71,7 +71,7 @@ describe("call", () => {
     expect(await failed).toBe(reason);
     await request.closed;
     await unconnected(fake);
-    expect(performance.now() - startMs).toBeLessThan(100);
+    expect(performance.now() - startMs).toBeLessThan(1_000);
   });
 
   it("sends nothing when the signal has aborted already", async () => {

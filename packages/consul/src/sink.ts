@@ -29,7 +29,10 @@ const REMOVE_MS = 2_000;
 const SETTLE_MS = 500;
 /** How often the agent is asked at least: it has no other way to say that it was restarted and has forgotten. */
 const MAX_RENEW_MS = 5_000;
-const [FIRST_LOOK_MS, MAX_LOOK_MS] = [10, 250];
+/** A healthy Consul shows a registration within milliseconds; one that does not must not get a storm on top. */
+const [FIRST_LOOK_MS, LOOK_GROWTH, MAX_LOOK_MS] = [10, 3, 1_000];
+/** For the sake of a short TTL, which must not run out between two looks. */
+const MIN_LOOK_MS = 250;
 const NOT_THERE = "the catalog does not have it yet";
 
 /**
@@ -46,6 +49,8 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
   const owner = randomUUID(); // an identity, not a chance: it must differ between processes
   const notes = `announced by rollcall ${owner}`;
   const isTtl = !("http" in check || "tcp" in check);
+  const renewEveryMs = isTtl ? Math.min((check.ttlMs ?? DEFAULT_TTL_MS) / 3, MAX_RENEW_MS) : MAX_RENEW_MS;
+  const lookEveryMs = Math.min(Math.max(renewEveryMs, MIN_LOOK_MS), MAX_LOOK_MS);
   let writes = 0;
   /** The last write, and what cuts it short: the signal of `register` does not. */
   let writing: { readonly done: Promise<unknown>; readonly cut: AbortController } | undefined;
@@ -84,11 +89,17 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
     // The agent writes the state of a TTL check to its disk only when it is told; a restart before the first heartbeat
     // would find it critical. And a short TTL may run out meanwhile.
     let isSure = !isTtl;
-    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(2 * delayMs, MAX_LOOK_MS)) {
+    let askedMs = -Infinity;
+    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(LOOK_GROWTH * delayMs, lookEveryMs)) {
       let missing: string | undefined = NOT_THERE;
+      const asks = !isSure && env.now() - askedMs >= lookEveryMs;
+      if (asks) askedMs = env.now();
       // Another process that has announced under this id, and takes its leave, may have looked just before we wrote.
-      if (isSure || (await isKnown(instance, checkId, signal))) missing = await look(instance, leftMs(), signal);
-      else checkId = await write(instance, Math.min(timeoutMs, leftMs()), signal);
+      if (!asks || (await isKnown(instance, checkId, signal))) missing = await look(instance, leftMs(), signal);
+      else {
+        checkId = await write(instance, Math.min(timeoutMs, leftMs()), signal);
+        askedMs = -Infinity;
+      }
       if (missing === undefined) return checkId;
       if (env.now() + delayMs >= deadlineMs) {
         throw new ConsulError(`the agent accepted ${instance.id}, but a client would not see it: ${missing}`);
@@ -201,7 +212,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
         throw error;
       }
       return {
-        renewEveryMs: isTtl ? Math.min((check.ttlMs ?? DEFAULT_TTL_MS) / 3, MAX_RENEW_MS) : MAX_RENEW_MS,
+        renewEveryMs,
         renew: (renewSignal) => renew(instance, checkId, renewSignal),
         remove: (removeSignal) => remove(instance, removeSignal),
       };

@@ -19,7 +19,7 @@ export interface ConsulSourceOptions {
   readonly env: Env;
 }
 
-/** At most five polls a second, whatever Consul answers: one per interval, and two at once. */
+/** At most five requests a second, whatever Consul answers: one per interval, and two at once. */
 const POLL_INTERVAL_MS = 200;
 const POLL_BURST = 2;
 /** Between polls that Consul cannot hold back, because it gave no index to wait for. */
@@ -110,6 +110,7 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
    */
   async function refuseToGuess(signal: AbortSignal): Promise<void> {
     if (options.datacenter !== undefined) return;
+    await pace(signal);
     const { end } = await polls.take(0, signal);
     const path = "/agent/health/service/name/{service}";
     try {
@@ -151,7 +152,7 @@ function indexOf(answer: ConsulAnswer): bigint {
   return /^\d{1,20}$/.test(header) ? BigInt(header) : 0n;
 }
 
-/** A token bucket: resolves when the next poll may be sent, or when the signal aborts. */
+/** A token bucket: resolves when the next request may be sent, or when the signal aborts. */
 function pacer(env: Env): (signal: AbortSignal) => Promise<void> {
   let freeMs = -Infinity; // when the bucket is full again (the generic cell rate algorithm)
   return async (signal) => {
