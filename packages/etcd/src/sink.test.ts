@@ -64,12 +64,15 @@ async function setUp() {
   const background = new Set<Promise<void>>();
   const sink = etcdSink(connection, { prefix: "/s", ttlMs: 30_000, background, env: clock.env });
   open.push(fake, { [Symbol.asyncDispose]: () => connection.close() });
-  /** Lets time pass until it settles: a new connection may have to wait for its turn. */
+  /** Lets time pass until it settles, for a new connection may have to wait for its turn; and real bytes have to travel. */
   const settled = async <T>(work: Promise<T>): Promise<T> => {
     let done = false;
     const end = (): void => void (done = true);
     work.then(end, end);
-    while (!done) await clock.advance(10);
+    while (!done) {
+      await clock.advance(10);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
     return work;
   };
   return {
@@ -189,7 +192,7 @@ describe("an etcd sink", () => {
         store.keys.set("/s/lorem/a", { value: Buffer.from(""), lease: String(call.request["lease"]) });
       });
       const caller = new AbortController();
-      const failed = failure(settled(sink.register(lorem, caller.signal)));
+      const failed = failure(sink.register(lorem, caller.signal));
       await fake.call("Put", earlier ? 2 : 1);
       const reason = new ClosedError("the registration");
       caller.abort(reason);
@@ -200,11 +203,11 @@ describe("an etcd sink", () => {
   });
 
   it("keeps a lease that it had before if the time for repairing was too short", async () => {
-    const { store, fake, sink, register, background, settled } = await setUp();
+    const { store, fake, sink, register, background } = await setUp();
     await register();
     fake.on("Put", undefined);
     const caller = new AbortController();
-    const failed = failure(settled(sink.register(lorem, caller.signal)));
+    const failed = failure(sink.register(lorem, caller.signal));
     await fake.call("Put", 2);
     caller.abort(new TimeoutError("registering", 5_000));
     await failed;
@@ -247,7 +250,9 @@ describe("an etcd sink", () => {
       store.lose = lose;
       const registrar = createRegistrar(lorem, sink, { env: clock.env });
       await settled(registrar.register().catch(() => undefined));
-      for (let n = 0; n < 20 || !registrar.registered; n++) await clock.advance(500);
+      for (let n = 0; n < 20 || !registrar.registered; n++) {
+        await settled(new Promise((resolve) => void clock.env.after(500, () => resolve(undefined))));
+      }
       expect([...store.keys.keys()]).toEqual(["/s/lorem/a"]);
       await settled(registrar.deregister().catch(() => undefined));
       await settled(registrar.deregister());
