@@ -7,7 +7,7 @@ import { type Background, type ConsulSinkOptions, consulSink } from "./sink.ts";
 interface Registered {
   readonly ID: string;
   readonly Name: string;
-  readonly Check: { readonly CheckID: string; readonly Notes: string; readonly Status: string; ServiceID?: string };
+  readonly Check: { readonly CheckID: string; readonly Notes: string; Status: string; ServiceID?: string };
 }
 
 /** An agent that remembers what it is told, and answers as Consul 1.8 does. */
@@ -187,6 +187,23 @@ describe("registering with a consul sink", () => {
     },
   );
 
+  it.each<ConsulCheck>([{}, { tcp: true }])(
+    "does not insist when somebody announces its id after it: %j",
+    async (check) => {
+      const agent = new Agent();
+      await using fake = await fakeConsul((request, response) => {
+        agent.reply(request, response);
+        if (fake.requests.length > 1) return;
+        const [ours] = agent.services.values();
+        if (ours === undefined) expect.unreachable();
+        const Check = { ...ours.Check, CheckID: "theirs", Notes: "announced by rollcall 2" };
+        agent.services.set(ours.ID, { ...ours, Check });
+      });
+      await register(fake, lorem, { check });
+      expect(lines(fake.requests).filter((line) => line.includes("/service/register")).length).toBe(1);
+    },
+  );
+
   it("does not take somebody else's record under the same id for its own", async () => {
     const agent = new Agent();
     await using fake = await fakeConsul((request, response) => {
@@ -361,6 +378,39 @@ describe("renewing a consul registration", () => {
       await registration.renew?.(never);
       agent.services.clear();
       expect(await failure(registration.renew?.(never) ?? Promise.resolve())).toMatchObject({ name: "ConsulError" });
+    },
+  );
+
+  it.each<ConsulCheck>([{}, { http: "/health" }, { tcp: true }])(
+    "leaves the id to who has announced it later, until that one fails or goes: %j",
+    async (check) => {
+      const agent = new Agent();
+      await using fake = await fakeConsul(agent.reply);
+      const id = "i";
+      const first = await register(fake, { ...lorem, id }, { check });
+      const second = await register(fake, { ...lorem, id, host: "10.0.0.2" }, { check });
+      for (const each of [first, second, first]) await each.renew?.(never);
+      expect([...agent.services.values()]).toMatchObject([{ Address: "10.0.0.2" }]);
+      const [theirs] = agent.services.values();
+      if (theirs === undefined) expect.unreachable();
+      theirs.Check.Status = "critical";
+      expect(await failure(Promise.resolve(first.renew?.(never)))).toMatchObject({ name: "ConsulError" });
+      theirs.Check.Status = "passing";
+      await first.renew?.(never);
+      await second.remove(never);
+      expect(await failure(Promise.resolve(first.renew?.(never)))).toMatchObject({ name: "ConsulError" });
+    },
+  );
+
+  it.each<ConsulCheck>([{}, { tcp: true }])(
+    "insists on its id when what has it is nobody like us: %j",
+    async (check) => {
+      const agent = new Agent();
+      await using fake = await fakeConsul(agent.reply);
+      const registration = await register(fake, { ...lorem, id: "i" }, { check });
+      const Check = { CheckID: "service:i", ServiceID: "i", Notes: "theirs", Status: "passing" };
+      agent.services.set("i", { ID: "i", Name: "lorem", Check });
+      expect(await failure(Promise.resolve(registration.renew?.(never)))).toMatchObject({ name: "ConsulError" });
     },
   );
 

@@ -33,6 +33,7 @@ const MAX_RENEW_MS = 5_000;
 const [FIRST_LOOK_MS, LOOK_GROWTH, MAX_LOOK_MS] = [10, 3, 1_000];
 /** For the sake of a short TTL, which must not run out between two looks. */
 const MIN_LOOK_MS = 250;
+const ANNOUNCED_BY = "announced by rollcall ";
 const NOT_THERE = "the catalog does not have it yet";
 
 /**
@@ -41,13 +42,14 @@ const NOT_THERE = "the catalog does not have it yet";
  * in the agent's datacenter sees the instance among the passing ones: the agent itself answers before that.
  *
  * One sink announces one instance, and its mark is in the note of the check: a record of the same id that somebody else
- * has written meanwhile is left alone by `remove`.
+ * has written meanwhile is left alone by `remove`, and by `renew` while its check passes: two who both insist would
+ * overwrite each other for ever.
  */
 export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Sink {
   const { env } = access;
   const { check, timeoutMs } = options;
   const owner = randomUUID(); // an identity, not a chance: it must differ between processes
-  const notes = `announced by rollcall ${owner}`;
+  const notes = `${ANNOUNCED_BY}${owner}`;
   const isTtl = !("http" in check || "tcp" in check);
   const renewEveryMs = isTtl ? Math.min((check.ttlMs ?? DEFAULT_TTL_MS) / 3, MAX_RENEW_MS) : MAX_RENEW_MS;
   const lookEveryMs = Math.min(Math.max(renewEveryMs, MIN_LOOK_MS), MAX_LOOK_MS);
@@ -94,11 +96,14 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       let missing: string | undefined = NOT_THERE;
       const asks = !isSure && env.now() - askedMs >= lookEveryMs;
       if (asks) askedMs = env.now();
-      // Another process that has announced under this id, and takes its leave, may have looked just before we wrote.
-      if (!asks || (await isKnown(instance, checkId, signal))) missing = await look(instance, leftMs(), signal);
+      const holder = asks ? await holderOf(instance, checkId, signal) : "us";
+      if (holder === "them") return checkId; // written after us: the last one counts
+      if (holder === "us") missing = await look(instance, leftMs(), signal);
       else {
+        // Another process that has announced under this id, and takes its leave, may have looked just before we wrote.
         checkId = await write(instance, Math.min(timeoutMs, leftMs()), signal);
         askedMs = -Infinity;
+        delayMs = Math.min(LOOK_GROWTH * delayMs, lookEveryMs); // each costs three requests
       }
       if (missing === undefined) return checkId;
       if (env.now() + delayMs >= deadlineMs) {
@@ -109,13 +114,12 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
     }
   };
 
-  /** Renews; false if the agent says that there is nothing to renew. */
-  const isKnown = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<boolean> => {
+  /** Renews; undefined if the agent says that there is nothing to renew. */
+  const holderOf = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<Holder | undefined> => {
     try {
-      await renew(instance, checkId, signal);
-      return true;
+      return await renew(instance, checkId, signal);
     } catch (error) {
-      if (error instanceof ConsulError && (error.statusCode === 404 || error.statusCode === 500)) return false;
+      if (isUnknown(error)) return undefined;
       throw error;
     }
   };
@@ -144,14 +148,26 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
     return checks.filter((each) => each.ServiceID === instance.id);
   };
 
-  const renew = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<void> => {
+  /** Resolves with who has the id: us, or who lives and has announced it after us. Rejects if nobody has. */
+  const renew = async (instance: Instance, checkId: string, signal: AbortSignal): Promise<Holder> => {
+    let error: unknown = new ConsulError(`the agent does not know ${instance.id} any more`, { statusCode: 404 });
     if (isTtl) {
-      // An agent that has lost the check says so: 500 "does not have associated TTL", 404 in newer versions.
-      const request = { path: "/agent/check/pass/{checkId}", params: { checkId }, timeoutMs };
-      await call(access, "PUT", request, signal);
-    } else if (!(await checksOf(instance, timeoutMs, signal)).some((each) => each.CheckID === checkId)) {
-      throw new ConsulError(`the agent does not know ${instance.id} any more`, { statusCode: 404 });
+      try {
+        const request = { path: "/agent/check/pass/{checkId}", params: { checkId }, timeoutMs };
+        await call(access, "PUT", request, signal);
+        return "us";
+      } catch (refusal) {
+        if (!isUnknown(refusal)) throw refusal;
+        error = refusal;
+      }
     }
+    const checks = await checksOf(instance, timeoutMs, signal);
+    if (!isTtl && checks.some((each) => each.CheckID === checkId)) return "us";
+    // Whose check fails has crashed, and will not come back for its id.
+    const isTheirs = ({ Notes, Status }: AgentCheck): boolean =>
+      Status === "passing" && Notes !== notes && Notes?.startsWith(ANNOUNCED_BY) === true;
+    if (checks.some(isTheirs)) return "them";
+    throw error;
   };
 
   const remove = async (instance: Instance, signal: AbortSignal): Promise<void> => {
@@ -213,11 +229,18 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       }
       return {
         renewEveryMs,
-        renew: (renewSignal) => renew(instance, checkId, renewSignal),
+        renew: async (renewSignal) => void (await renew(instance, checkId, renewSignal)),
         remove: (removeSignal) => remove(instance, removeSignal),
       };
     },
   };
+}
+
+type Holder = "us" | "them";
+
+/** An agent that has lost a TTL check says so: 500 "does not have associated TTL", 404 in newer versions. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof ConsulError && (error.statusCode === 404 || error.statusCode === 500);
 }
 
 interface AgentCheck {

@@ -172,6 +172,35 @@ describe.skipIf(serverSkipped("consul"))("a consul registry", () => {
     expect(await passing(service)).toEqual(["i", "j"]);
   });
 
+  it.each<[string, () => ConsulCheck]>([
+    ["a TTL check", () => ({})],
+    ["a TCP check", () => ({ tcp: new URL(consul.url).host, intervalMs: 1_000 })],
+  ])(
+    "shows the last of two that live under one id, steadily, and the first again when the last is closed: %s",
+    async (_, check) => {
+      const service = newService();
+      const [first, last] = [1, 2].map((port) => {
+        return open({ check: check() }).registrar({ service, id: "i", host: "10.0.0.1", port });
+      });
+      if (first === undefined || last === undefined) expect.unreachable();
+      await using registry = open();
+      const seen = follow(registry.instancer(service));
+      const ports = () => seen.history.map(({ instances }) => instances.map(({ port }) => port).join());
+      await first.register();
+      await seen.shows(["i"]);
+      await last.register();
+      await until("the last one is seen", () => ports().at(-1) === "2");
+      const before = seen.history.length;
+      await pause(11_000); // two renewals of each
+      expect([ports().slice(before), first.registered, last.registered]).toEqual([[], true, true]);
+      await last.close();
+      await until("the first one is back", () => ports().at(-1) === "1", 8_000);
+      await until("it knows it", () => first.registered);
+      await first.close();
+    },
+    30_000,
+  );
+
   it.each<[string, (port: number) => ConsulCheck]>([
     ["an HTTP check of a path", () => ({ http: "/health", intervalMs: 1_000, timeoutMs: 500 })],
     ["an HTTP check of a URL", (port) => ({ http: `http://127.0.0.1:${port}/health`, intervalMs: 1_000 })],
