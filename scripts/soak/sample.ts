@@ -10,8 +10,12 @@ export interface Sample {
 /** What is compared: a single sample may have caught a moment that says nothing. */
 const TOGETHER = 3;
 const MOST_GROWTH = 1.1;
-/** Connections come and go with the load, but what leaks stays: the least of the last third and of the first are compared. */
+/**
+ * Connections come and go with the load, but what leaks stays: the least of the last third and of the first are compared.
+ * The least of some tens of samples is itself a matter of chance; one leak in a thousand changes would double it in 20 minutes.
+ */
 const MORE_HANDLES = 3;
+const MOST_MORE_HANDLES = 1.25;
 
 /** Compares the end with the beginning. Says in words what has grown beyond its limit, or nothing. */
 export function growth(samples: readonly Sample[]): readonly string[] {
@@ -29,7 +33,8 @@ export function growth(samples: readonly Sample[]): readonly string[] {
     const third = Math.ceil(samples.length / 3);
     const before = least(samples.slice(0, third), name);
     const after = least(samples.slice(-third), name);
-    if (after > before + MORE_HANDLES) found.push(`${name}: ${before} open handles at least became ${after}`);
+    if (after > Math.max(before + MORE_HANDLES, before * MOST_MORE_HANDLES))
+      found.push(`${name}: ${before} open handles at least became ${after}`);
   }
   return found;
 }
