@@ -12,7 +12,7 @@ const TOGETHER = 3;
 const MOST_GROWTH = 1.1;
 /**
  * Connections come and go with the load, but what leaks stays: the least of the last third and of the first are compared.
- * The least of some tens of samples is itself a matter of chance; one leak in a thousand changes would double it in 20 minutes.
+ * The least of some tens of samples is itself a matter of chance; a leak in every five hundredth change is more in 20 minutes.
  */
 const MORE_HANDLES = 3;
 const MOST_MORE_HANDLES = 1.25;
