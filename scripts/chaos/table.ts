@@ -54,7 +54,7 @@ export function footnotes(): string {
   const reasons = (pick: "anew" | "unreachable"): string =>
     rows.flatMap((row) => (row[pick] === undefined ? [] : [`“${row.title}” (${row[pick]})`])).join("; ");
   return [
-    "Requests per second: the mean over the time in which the registry was ill, which may be 5, and the busiest second.",
+    "Requests per second: the mean over the time in which the registry was ill, and the busiest second. A watch may make 5 in any second, a registration, one try of which is several requests, 5 in the mean.",
     `¹ Up to 15 s are allowed, because something has to be made anew: ${reasons("anew")}.`,
     `² Calls may fail: ${reasons("unreachable")}.`,
   ].join("\n\n");
