@@ -19,8 +19,12 @@ export interface ConsulSourceOptions {
   readonly env: Env;
 }
 
-/** At most five requests a second, whatever Consul answers. */
-const POLL_INTERVAL_MS = 200;
+/**
+ * At most five requests in any second, whatever Consul answers: one per interval, and three at once after a rest, for that
+ * is how a watch of an empty service begins.
+ */
+const POLL_INTERVAL_MS = 334;
+const POLL_BURST = 3;
 /** Between polls that Consul cannot hold back, because it gave no index to wait for. */
 const BLIND_INTERVAL_MS = 1_000;
 /** What the network may take beyond Consul's own waiting time. */
@@ -151,14 +155,14 @@ function indexOf(answer: ConsulAnswer): bigint {
   return /^\d{1,20}$/.test(header) ? BigInt(header) : 0n;
 }
 
-/** Keeps requests apart: resolves when the next one may be sent, or when the signal aborts. */
+/** A token bucket: resolves when the next request may be sent, or when the signal aborts. */
 function pacer(env: Env): (signal: AbortSignal) => Promise<void> {
-  let freeMs = -Infinity;
+  let freeMs = -Infinity; // when the bucket is full again (the generic cell rate algorithm)
   return async (signal) => {
     const nowMs = env.now();
+    const waitMs = freeMs - (POLL_BURST - 1) * POLL_INTERVAL_MS - nowMs;
+    freeMs = Math.max(freeMs, nowMs) + POLL_INTERVAL_MS;
     // Jitter: clients that were woken by the same change should not stay in step.
-    const waitMs = freeMs > nowMs ? freeMs - nowMs + (env.random() * POLL_INTERVAL_MS) / 4 : 0;
-    freeMs = nowMs + waitMs + POLL_INTERVAL_MS;
-    if (waitMs > 0) await sleep(env, waitMs, signal);
+    if (waitMs > 0) await sleep(env, waitMs + (env.random() * POLL_INTERVAL_MS) / 4, signal);
   };
 }
