@@ -8,6 +8,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 COPY packages packages
 COPY apps apps
+COPY bench/package.json bench/
 RUN find packages apps -type f ! -name package.json -delete && find packages apps -type d -empty -delete
 
 # What runs needs no development dependency, and nothing here an install script.

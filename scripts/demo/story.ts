@@ -1,23 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { callTimes, type Load, startLoad, type Tally } from "./load.ts";
+import type { Line } from "./line.ts";
+import { fairShare } from "./fair-share.ts";
+import { callTimes, type Load } from "./load.ts";
+import { sameIds, seenBy, untilSeen } from "./seen.ts";
 import type { Stage, StageServer } from "./stage.ts";
+import { CALLS_PER_SECOND, TAIL_MS, underLoad } from "./under-load.ts";
 import { until } from "./until.ts";
-
-/** One line of the table at the end. */
-export interface Line {
-  readonly title: string;
-  readonly tally?: Tally;
-  /** What was seen, in words. */
-  readonly seen: string;
-  readonly ok: boolean;
-}
-
-/** How busy the servers are kept while something happens to them. */
-const CALLS_PER_SECOND = 200;
-
-/** How long the load runs before something happens, and on after it. */
-const LEAD_MS = 400;
-const TAIL_MS = 800;
 
 /**
  * What the demo tells, one step after another. Every step says first what it is about to do (`tell`), does it, and
@@ -30,7 +18,7 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
   tell("Starting two servers. The client is up already, and knows nothing but the registry.");
   let [nest, express] = await Promise.all([stage.startServer("nest"), stage.startServer("express")]);
   const startedAt = performance.now();
-  await untilSeen(stage, [nest, express]);
+  await untilSeen(clientUrl, idsOf(nest, express));
   yield {
     title: "both servers found",
     seen: `${nest.instanceId} (nest) and ${express.instanceId} (express), after ${since(startedAt)}`,
@@ -41,7 +29,7 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
   yield fairShare("20 calls, 10 each", await callTimes(clientUrl, 20), nest, express);
 
   tell(`Stopping the Nest server in good order, at ${CALLS_PER_SECOND} calls per second.`);
-  yield await underLoad(stage, "one stopped gracefully", async (load) => {
+  yield await underLoad(clientUrl, "one stopped gracefully", async (load) => {
     await stage.stopServer(nest);
     const left = await refusesConnections(nest);
     await untilOnly(load, express);
@@ -50,11 +38,11 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
 
   tell("Starting it again, on the port it had.");
   nest = await stage.startServer("nest", portOf(nest));
-  await untilSeen(stage, [nest, express]);
+  await untilSeen(clientUrl, idsOf(nest, express));
   yield fairShare("it comes back", await callTimes(clientUrl, 20), nest, express);
 
   tell(`Killing the Express server, at ${CALLS_PER_SECOND} calls per second: no goodbye, connections break.`);
-  yield await underLoad(stage, "one killed hard", async (load) => {
+  yield await underLoad(clientUrl, "one killed hard", async (load) => {
     const killedAt = performance.now();
     await stage.killServer(express);
     const left = await refusesConnections(express);
@@ -68,7 +56,7 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
 
   tell("Starting that one again, too.");
   express = await stage.startServer("express", portOf(express));
-  await untilSeen(stage, [nest, express]);
+  await untilSeen(clientUrl, idsOf(nest, express));
   await until("calls to both servers", 10_000, async () => {
     const { answeredBy } = await callTimes(clientUrl, 2);
     return answeredBy.size === 2;
@@ -76,7 +64,7 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
   yield fairShare("it comes back, too", await callTimes(clientUrl, 20), nest, express);
 
   tell("Taking the registry away, and calling on.");
-  yield await underLoad(stage, "registry gone", async (load) => {
+  yield await underLoad(clientUrl, "registry gone", async (load) => {
     await stage.loseRegistry();
     const gone = await stage.registered().then(
       () => false,
@@ -91,65 +79,15 @@ export async function* story(stage: Stage, tell: (text: string) => void): AsyncG
   });
 
   tell("Bringing the registry back.");
-  yield await underLoad(stage, "registry back", async () => {
+  yield await underLoad(clientUrl, "registry back", async () => {
     const backAt = performance.now();
     await stage.returnRegistry();
-    await until("both are registered again", 15_000, async () => sameIds(await stage.registered(), [nest, express]));
-    await untilSeen(stage, [nest, express]);
+    await until("both are registered again", 15_000, async () =>
+      sameIds(await stage.registered(), idsOf(nest, express)),
+    );
+    await untilSeen(clientUrl, idsOf(nest, express));
     return { ok: true, seen: `both registered again by themselves, after ${since(backAt)}` };
   });
-}
-
-/** Runs something while calls stream in, a while before it and a while after. Not one of them may fail. */
-async function underLoad(
-  stage: Stage,
-  title: string,
-  act: (load: Load) => Promise<{ readonly ok: boolean; readonly seen: string }>,
-): Promise<Line> {
-  const load = startLoad(stage.clientUrl, CALLS_PER_SECOND);
-  await sleep(LEAD_MS);
-  // Whatever happens, the load ends with the step.
-  const [acted] = await Promise.allSettled([act(load)]);
-  await sleep(TAIL_MS);
-  const tally = await load.stop();
-  if (acted.status === "rejected") throw acted.reason;
-  const { ok, seen } = acted.value;
-  const [failure] = tally.failures;
-  if (failure !== undefined) return { title, tally, ok: false, seen: `the first failure: ${failure}` };
-  return { title, tally, ok: ok && tally.calls > CALLS_PER_SECOND * 0.8, seen };
-}
-
-function fairShare(title: string, tally: Tally, ...servers: readonly StageServer[]): Line {
-  const shares = servers.map(({ instanceId }) => tally.answeredBy.get(instanceId) ?? 0);
-  const ok = tally.failures.length === 0 && shares.every((share) => share === tally.calls / servers.length);
-  const seen = servers.map(({ framework }, place) => `${framework} ${shares[place]}`).join(", ");
-  return { title, tally, ok, seen };
-}
-
-/** What the client knows of one instance. */
-interface Seen {
-  readonly id: string;
-  readonly failures: number;
-}
-
-async function seenBy(stage: Stage): Promise<readonly Seen[]> {
-  const response = await fetch(`${stage.clientUrl}/sd-lorem/instances`);
-  const { instances } = (await response.json()) as { readonly instances: readonly Seen[] };
-  return instances;
-}
-
-/** Waits until the client sees exactly these servers. */
-async function untilSeen(stage: Stage, servers: readonly StageServer[]): Promise<void> {
-  const wanted = servers.map(({ instanceId }) => instanceId).join(", ");
-  await until(`the client sees ${wanted}`, 10_000, async () => {
-    const ids = (await seenBy(stage)).map(({ id }) => id);
-    if (!sameIds(ids, servers)) throw new Error(`it sees ${ids.join(", ") || "nothing"}`);
-    return true;
-  });
-}
-
-function sameIds(ids: readonly string[], servers: readonly StageServer[]): boolean {
-  return ids.length === servers.length && servers.every(({ instanceId }) => ids.includes(instanceId));
 }
 
 /** Waits until the registry has forgotten a server that was killed, where that does not take long. Says how long. */
@@ -175,7 +113,7 @@ async function untilOnly(load: Load, server: StageServer): Promise<void> {
 
 /** How many attempts at this server failed, as the client counts them; undefined if it has forgotten the server. */
 async function failedAttempts(stage: Stage, server: StageServer): Promise<number | undefined> {
-  return (await seenBy(stage)).find(({ id }) => id === server.instanceId)?.failures;
+  return (await seenBy(stage.clientUrl)).find(({ id }) => id === server.instanceId)?.failures;
 }
 
 /** A server that has gone accepts no connection: a look of our own, past the client. */
@@ -192,4 +130,8 @@ function portOf(server: StageServer): number {
 
 function since(startedAt: number): string {
   return `${((performance.now() - startedAt) / 1_000).toFixed(2)} s`;
+}
+
+function idsOf(...servers: readonly StageServer[]): string[] {
+  return servers.map(({ instanceId }) => instanceId);
 }

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { Line } from "./story.ts";
+import type { Line } from "./line.ts";
 
 const HEAD = ["what happened", "calls", "failed", "", "seen"];
 
