@@ -69,8 +69,11 @@ export interface DiscoveryFetchInit extends RequestInit {
   readonly timeoutMs?: number | undefined;
   /** Whether it may be sent again after bytes have left. Default: by the method. */
   readonly idempotent?: boolean | undefined;
-  /** The request that is being served by this one: bounds its time, and its retries if it was repeated itself. */
-  readonly incoming?: IncomingRequest | undefined;
+  /**
+   * The request that is being served by this one: bounds its time, and its retries if it was repeated itself. Default:
+   * that of the surrounding `whileServing`; `false` for none.
+   */
+  readonly incoming?: IncomingRequest | false | undefined;
 }
 
 /** `fetch`, which understands `http://<service>/…`. The caller closes it. */

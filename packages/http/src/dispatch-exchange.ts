@@ -7,9 +7,29 @@ import { PoolExchange } from "./pool-exchange.ts";
 import { Relay } from "./relay.ts";
 import { RelayedAnswer } from "./relayed-answer.ts";
 import { prepareBody } from "./request-body.ts";
-import type { RequestRules } from "./request-exchange.ts";
+import type { RequestOptions, RequestRules } from "./request-exchange.ts";
 import { mergeHeaders } from "./request-headers.ts";
 import type { TransferOptions } from "./transfer.ts";
+
+/**
+ * What a single request can be told of how it is balanced: beside undici's own options, wherever those reach the
+ * dispatcher whole (`request`, `stream`, `pipeline`, `dispatch`; not `fetch`, which takes standard ones only). undici's
+ * types know nothing of them, but let them be spread in:
+ *
+ * ```ts
+ * import { memoryRegistry } from "@rollcall/core";
+ * import { type BalanceOptions, discoveryDispatcher } from "@rollcall/http";
+ * import { request } from "undici";
+ *
+ * const dispatcher = discoveryDispatcher({ registry: memoryRegistry() });
+ * const balance: BalanceOptions = { key: "user-7", timeoutMs: 500, idempotent: true };
+ * await request("http://lorem/word", { dispatcher, method: "POST", ...balance });
+ * ```
+ */
+export interface BalanceOptions extends Pick<
+  RequestOptions,
+  "key" | "avoid" | "timeoutMs" | "idempotent" | "incoming"
+> {}
 
 /** What a dispatcher knows of a service that all requests to it need. */
 export interface DispatchRules extends RequestRules {
@@ -50,7 +70,7 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
   constructor(rules: DispatchRules, options: Dispatcher.DispatchOptions, relay: Relay, signal: LightSignal) {
     const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
     const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
-    const { path, idempotent } = options;
+    const { path, idempotent, key, timeoutMs, incoming, avoid }: Dispatcher.DispatchOptions & BalanceOptions = options;
     const method = normalizeMethod(options.method);
     const request: TransferOptions = {
       ...options,
@@ -60,7 +80,9 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
       headers: mergeHeaders(defaults, options.headers) ?? null,
     };
     // It has all that core uses of a signal.
-    super(rules, { signal: signal as unknown as AbortSignal, method, path, idempotent }, request, content);
+    const light = signal as unknown as AbortSignal;
+    const own = { signal: light, method, path, idempotent, key, timeoutMs, incoming, avoid };
+    super(rules, own, request, content);
     this.#rules = rules;
     this.#relay = relay;
   }

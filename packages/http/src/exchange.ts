@@ -7,7 +7,14 @@ import {
   type Env,
   isDiscoveryError,
 } from "@rollcall/core";
-import { ATTEMPT_HEADER, DEADLINE_HEADER, type IncomingRequest, isRetried, requestDeadline } from "./call-chain.ts";
+import {
+  ATTEMPT_HEADER,
+  DEADLINE_HEADER,
+  type IncomingRequest,
+  isRetried,
+  remainingMs,
+  servedBy,
+} from "./call-chain.ts";
 import { type Failure, isIdempotent } from "./failure.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
 
@@ -24,8 +31,8 @@ export interface ExchangeOptions extends CallOptions {
   readonly path: string;
   /** Default: by the method. */
   readonly idempotent?: boolean | undefined;
-  /** The request that is being served by this one. */
-  readonly incoming?: IncomingRequest | undefined;
+  /** The request that is being served by this one. Default: that of the surrounding `whileServing`. */
+  readonly incoming?: IncomingRequest | false | undefined;
 }
 
 /** What a client knows that all its exchanges need. */
@@ -69,10 +76,11 @@ export abstract class Exchange<C, A extends Answer> {
     this.#rules = rules;
     this.#options = options;
     this.#idempotent = options.idempotent ?? isIdempotent(options.method);
-    const { incoming, timeoutMs } = options;
+    const { timeoutMs } = options;
+    const incoming = servedBy(options.incoming);
     this.#onlyOnce = incoming !== undefined && isRetried(incoming);
     this.#seen = this.#onlyOnce ? 1 : 0;
-    const leftMs = incoming === undefined ? Infinity : requestDeadline(incoming).remainingMs;
+    const leftMs = incoming === undefined ? Infinity : remainingMs(incoming);
     this.#timeoutMs = leftMs === Infinity ? timeoutMs : Math.min(timeoutMs ?? rules.timeoutMs, leftMs);
     if (rules.sendDeadline) this.#endsAt = rules.env.now() + (this.#timeoutMs ?? rules.timeoutMs);
   }

@@ -2,6 +2,7 @@ export { type HttpClient, httpClient } from "./http-client.ts";
 export type { HttpClientOptions, PoolOptions } from "./http-options.ts";
 export type { HttpResponse, RequestOptions } from "./request-exchange.ts";
 export { type DiscoveryDispatcherOptions, discoveryDispatcher } from "./discovery-dispatcher.ts";
+export type { BalanceOptions } from "./dispatch-exchange.ts";
 export type { ServicesOptions } from "./service-options.ts";
 export type { FetchInit } from "./fetch-balanced.ts";
 export type { IncomingRequest } from "./call-chain.ts";

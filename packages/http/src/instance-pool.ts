@@ -1,5 +1,6 @@
 import { type Instance, address } from "@rollcall/core";
 import { type Dispatcher, Pool } from "undici";
+import { whileServing } from "./call-chain.ts";
 import type { TransferOptions } from "./transfer.ts";
 
 /** How an instance is spoken to. */
@@ -17,7 +18,9 @@ export class InstancePool extends Pool {
   override dispatch(options: TransferOptions, handler: Dispatcher.DispatchHandler): boolean {
     // Without it undici would ask for the name in the request's Host header, which may come from anybody.
     const named = this.#servername === undefined ? options : { ...options, servername: this.#servername };
-    return super.dispatch(named, options.transfer === undefined ? handler : options.transfer.around(handler));
+    const watched = options.transfer === undefined ? handler : options.transfer.around(handler);
+    // A connection lives on, and is not to hold on to the request that it was opened for.
+    return whileServing(undefined, () => super.dispatch(named, watched));
   }
 }
 

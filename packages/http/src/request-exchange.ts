@@ -27,9 +27,10 @@ export interface RequestOptions extends CallOptions {
   readonly idempotent?: boolean | undefined;
   /**
    * The request that is being served by this one. Its deadline then bounds this one too, and if it is a repeated one,
-   * this one is not: only what has not left is sent elsewhere.
+   * this one is not: only what has not left is sent elsewhere. Default: that of the surrounding `whileServing`; `false`
+   * for none.
    */
-  readonly incoming?: IncomingRequest | undefined;
+  readonly incoming?: IncomingRequest | false | undefined;
   /** Replaces the client's, for this request. */
   readonly headersTimeoutMs?: number | undefined;
   /** Replaces the client's, for this request. 0 for none. */

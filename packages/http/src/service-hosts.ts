@@ -1,4 +1,5 @@
 import { ClosedError, type Closable, InvalidOptionError, closable, is } from "@rollcall/core";
+import { whileServing } from "./call-chain.ts";
 
 /** Which hosts of URLs are services, and how many of them at most. */
 export interface ServiceHostsOptions {
@@ -86,7 +87,8 @@ export function serviceHosts<C extends Closable>(parts: ServiceHostsParts<C>): S
     if (origin !== url.origin) return find(url.origin);
     const service = serviceOf(url.hostname);
     if (service === undefined) return undefined;
-    const client = make(service, secure);
+    // It outlives the request that was the first to need it.
+    const client = whileServing(undefined, () => make(service, secure));
     if (made.size >= maxServices) closeOldest();
     made.set(origin, { client, lastUse: ++uses });
     return client;

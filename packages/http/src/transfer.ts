@@ -1,7 +1,9 @@
 import type { Duplex } from "node:stream";
 import { type Attempt, CANCELLED, type Outcome, SUCCESS } from "@rollcall/core";
 import type { Dispatcher } from "undici";
+import { anyServed } from "./call-chain.ts";
 import { isOwnAbort } from "./failure.ts";
+import { ServedHandler } from "./served-handler.ts";
 import { destroyBody } from "./unread-body.ts";
 
 /** undici's request options, with the transfer that watches over the request. */
@@ -30,7 +32,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
   /** Puts itself around undici's own handler. */
   around(inner: Dispatcher.DispatchHandler): this {
-    this.#inner = inner;
+    this.#inner = anyServed() ? new ServedHandler(inner) : inner;
     return this;
   }
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "vitest";
-import { request } from "undici";
+import { interceptors, request } from "undici";
 import { createFetch } from "../src/fetch.ts";
-import { discoveryDispatcher } from "../src/index.ts";
-import { isRetried, requestDeadline } from "../src/server.ts";
+import { type IncomingRequest, discoveryDispatcher, serviceClient } from "../src/index.ts";
+import { isRetried, requestDeadline, whileServing } from "../src/server.ts";
 import { clientOf, deadInstance, httpServer, inFlight, registryOf } from "./servers.ts";
 
 /** What each request said of its attempt and its deadline. */
@@ -121,5 +121,117 @@ describe("a chain of services", () => {
     expect(performance.now() - before).toBeLessThan(2_000);
     expect(requestDeadline(incoming).remainingMs).toBe(0);
     expect(inFlight(client)).toEqual([0]);
+  });
+});
+
+describe("what is sent while a request is served", () => {
+  const repeated = { headers: { "x-rollcall-attempt": "2" } };
+  const attempts = (one: { said: (readonly [unknown, number])[] }) => one.said.splice(0).map(([attempt]) => attempt);
+
+  /** A service that fails, and every way to ask it. */
+  async function everyClient(handler?: Parameters<typeof httpServer>[0]) {
+    const one = await failingServer();
+    const server = handler === undefined ? one.server : await httpServer(handler);
+    const registry = await registryOf([server]);
+    const retry = { backoff: () => 0, budget: false } as const;
+    const client = clientOf([server], { retry });
+    const byName = serviceClient(registry, { service: "lorem", retry });
+    const dispatcher = discoveryDispatcher({ registry, defaults: { retry } });
+    const fetched = createFetch({ registry, defaults: { retry } });
+    const ways: Record<string, (incoming?: IncomingRequest | false) => Promise<unknown>> = {
+      request: async (incoming) => (await client.request("/", { incoming })).body.dump(),
+      fetch: async (incoming) => (await client.fetch("/", { incoming })).text(),
+      serviceClient: async (incoming) => (await byName.request("/", { incoming })).body.dump(),
+      dispatcher: async (incoming) =>
+        (
+          await request("http://lorem/", { dispatcher, incoming } as Parameters<typeof request>[1] & object)
+        ).body.dump(),
+      createFetch: async (incoming) => (await fetched("http://lorem/", { incoming })).text(),
+    };
+    const close = async (): Promise<void> => {
+      await Promise.all([client.close(), byName.close(), dispatcher.close(), fetched.close()]);
+      await Promise.all([one.server.kill(), server.kill()]);
+    };
+    return { one, ways, [Symbol.asyncDispose]: close };
+  }
+
+  it("is not repeated if that one was, whichever client sends it, unless it says that it serves none", async () => {
+    await using all = await everyClient();
+    for (const [name, ask] of Object.entries(all.ways)) {
+      await whileServing(repeated, () => ask());
+      expect([name, attempts(all.one)]).toEqual([name, ["2"]]);
+      await ask();
+      expect([name, attempts(all.one)]).toEqual([name, [undefined, "2", "3"]]);
+      await whileServing(repeated, () => ask(false));
+      expect([name, attempts(all.one)]).toEqual([name, [undefined, "2", "3"]]);
+      await whileServing(repeated, () => ask({ headers: {} }));
+      expect([name, attempts(all.one)]).toEqual([name, [undefined, "2", "3"]]);
+    }
+  });
+
+  it("ends with that one's deadline, whichever client sends it", async () => {
+    await using all = await everyClient(() => undefined);
+    for (const ask of Object.values(all.ways)) {
+      const before = performance.now();
+      const asked = whileServing({ headers: { "x-rollcall-deadline-ms": "60" } }, () => ask());
+      await expect(asked).rejects.toMatchObject({ reason: "deadline" });
+      expect(performance.now() - before).toBeLessThan(1_500);
+    }
+  });
+
+  it("goes on when that one has ended or was aborted, and its body does to its end", async () => {
+    await using slow = await httpServer((_, response) => {
+      response.write("a");
+      setTimeout(() => response.end("b"), 150);
+    });
+    await using client = clientOf([slow]);
+    const texts: Promise<string>[] = [];
+    await using middle = await httpServer((request, response) => {
+      whileServing(request, () => {
+        texts.push(client.request("/").then(({ body }) => body.text()));
+        if (request.url === "/abort") request.socket.destroy();
+        else response.end();
+      });
+    });
+    const headers = { "x-rollcall-deadline-ms": "100" };
+    await (await request(`http://127.0.0.1:${middle.port}/`, { headers })).body.dump();
+    await expect(request(`http://127.0.0.1:${middle.port}/abort`, { headers })).rejects.toThrow();
+    expect(await Promise.all(texts)).toEqual(["ab", "ab"]);
+  });
+
+  it("is not taken for that of a request whose connection it uses", async () => {
+    // The first request opens the connection; its deadline is over when the others use it.
+    await using server = await httpServer((incoming, response) => {
+      if (incoming.url === "/from") response.writeHead(302, { location: "/to" }).end();
+      else response.end("ok");
+    });
+    const registry = await registryOf([server]);
+    await using dispatcher = discoveryDispatcher({ registry, defaults: { connections: 1 } });
+    await using client = clientOf([server], { connections: 1 });
+    const composed = dispatcher.compose(interceptors.redirect({ maxRedirections: 1 }));
+    await whileServing({ headers: { "x-rollcall-deadline-ms": "200" } }, async () => {
+      await (await request("http://lorem/", { dispatcher })).body.dump();
+      await (await client.request("/")).body.dump();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    const redirected = await request("http://lorem/from", { dispatcher: composed });
+    expect(await redirected.body.text()).toBe("ok");
+    const { body } = await client.request("/");
+    const next = Promise.withResolvers<string>();
+    body.on("end", () => next.resolve(client.request("/").then((answer) => answer.body.text()))).resume();
+    expect(await next.promise).toBe("ok");
+  });
+
+  it("stays that one's in the callbacks of its connections", async () => {
+    await using server = await httpServer((incoming, response) => {
+      if (incoming.url === "/from") response.writeHead(302, { location: "/to" }).end();
+      else response.writeHead(503).end(String(incoming.headers["x-rollcall-attempt"]));
+    });
+    await using dispatcher = discoveryDispatcher({ registry: await registryOf([server]) });
+    const composed = dispatcher.compose(interceptors.redirect({ maxRedirections: 1 }));
+    // Opens the connection, on behalf of nobody.
+    await (await request("http://lorem/from", { dispatcher })).body.dump();
+    const { body } = await whileServing(repeated, () => request("http://lorem/from", { dispatcher: composed }));
+    expect(await body.text()).toBe("2");
   });
 });
