@@ -1,6 +1,9 @@
 import { type Abortable, type Closable, type Endpoint, closable } from "@rollcall/core";
+import type { Dispatcher } from "undici";
+import { type BalanceOptions, dispatchBalanced } from "./dispatch-exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch-balanced.ts";
 import type { HttpClientOptions } from "./http-options.ts";
+import type { Relay, RelayController } from "./relay.ts";
 import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
 import { requestRules } from "./request-rules.ts";
 
@@ -31,10 +34,21 @@ export interface HttpClient extends Closable {
    * follows redirects that stay within the service, and hands over any other as the response.
    */
   fetch(input: string | URL, init?: FetchInit): Promise<Response>;
+  /**
+   * undici's `dispatch()`, balanced: for those who pass an answer on as it comes, such as gateways. Nothing is made of
+   * it in between, which costs a small request a good third less than `request`. The handler gets a
+   * {@link RelayController}. Never throws: the handler is told of everything, once.
+   */
+  dispatch(options: DispatchRequest, handler: Dispatcher.DispatchHandler): void;
+  /** Bounds each call that does not say otherwise, until its answer begins (`retry.timeoutMs`). */
+  readonly timeoutMs: number;
   readonly endpoints: readonly Endpoint[];
   /** Resolves when the service is known. Requests wait by themselves; this is for those who want to know before. */
   ready(options?: Abortable): Promise<void>;
 }
+
+/** A request as undici's `dispatch` takes it, without the origin, which the balancer chooses, and how it is balanced. */
+export interface DispatchRequest extends Omit<Dispatcher.DispatchOptions, "origin" | "idempotent">, BalanceOptions {}
 
 /**
  * Makes an {@link HttpClient}: one undici pool per instance. Starts to discover at once, connects at the first request.
@@ -44,13 +58,18 @@ export interface HttpClient extends Closable {
  */
 export function httpClient(options: HttpClientOptions): HttpClient {
   const rules = requestRules(options);
-  const { client } = rules;
+  const { client, timeoutMs } = rules;
   const { service } = options.instancer;
+  const dispatchRules = { ...rules, once: false };
+  const running = new Set<Relay>();
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
     requestBalanced(rules, path, requestOptions);
   return {
     request,
     fetch: async (input, init = {}) => fetchBalanced(service, request, input, init),
+    dispatch: (request, handler) =>
+      dispatchBalanced(dispatchRules, request as Dispatcher.DispatchOptions, handler, running),
+    timeoutMs,
     get endpoints() {
       return client.endpoints;
     },

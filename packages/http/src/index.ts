@@ -1,12 +1,14 @@
-export { type HttpClient, httpClient } from "./http-client.ts";
+export { type DispatchRequest, type HttpClient, httpClient } from "./http-client.ts";
 export type { HttpClientOptions, PoolOptions } from "./http-options.ts";
 export type { HttpResponse, RequestOptions } from "./request-exchange.ts";
 export { type DiscoveryDispatcherOptions, discoveryDispatcher } from "./discovery-dispatcher.ts";
 export type { BalanceOptions } from "./dispatch-exchange.ts";
 export type { ServicesOptions } from "./service-options.ts";
 export type { FetchInit } from "./fetch-balanced.ts";
+export { type FailureAnswer, failureAnswer } from "./failure-answer.ts";
 export type { IncomingRequest } from "./call-chain.ts";
 export type { Protocol } from "./instance-pool.ts";
+export type { RelayController } from "./relay.ts";
 export type { RequestBody } from "./request-body.ts";
 export type { RequestHeaders } from "./request-headers.ts";
 export type { Query, QueryValue } from "./request-target.ts";

@@ -2,11 +2,20 @@ import type { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
 import type { ResponseHeaders } from "./status-error.ts";
 
+/** The controller that the handler of a balanced request gets: one from beginning to end, for all attempts. */
+export interface RelayController extends Dispatcher.DispatchController {
+  /**
+   * Ends the request as `abort` does, if no answer has begun, but as a failure of the instance that is being asked: for
+   * those who measure themselves how long it may take. Nothing is tried again.
+   */
+  expire(error: Error): void;
+}
+
 /**
  * What the handler of a dispatched request has in its hand, whichever attempt answers it: one controller from the
  * beginning to the end, although every attempt has a connection, and so a controller, of its own.
  */
-export class Relay implements Dispatcher.DispatchController {
+export class Relay implements RelayController {
   readonly handler: Dispatcher.DispatchHandler;
   /** The controller of the attempt that is running. */
   target: Dispatcher.DispatchController | undefined;
@@ -51,6 +60,13 @@ export class Relay implements Dispatcher.DispatchController {
     this.#aborted = true;
     this.#reason = reason ?? new errors.RequestAbortedError();
     if (this.#running.has(this)) this.#onAbort(this.#reason);
+  }
+
+  expire(error: Error): void {
+    if (this.answered || this.#aborted) return;
+    this.target?.abort(error);
+    // Not before the attempt has ended with it: what is aborted from here is nobody's failure.
+    setImmediate(() => this.abort(error));
   }
 
   pause(): void {

@@ -31,6 +31,8 @@ export function serviceClient(registry: Registry, options: ServiceClientOptions 
     return {
       request: client.request,
       fetch: client.fetch,
+      dispatch: client.dispatch,
+      timeoutMs: client.timeoutMs,
       get endpoints() {
         return client.endpoints;
       },
