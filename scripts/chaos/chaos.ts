@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import { messageOf } from "@rollcall/core";
-import { writeTable } from "./document.ts";
+import { writeBetween } from "./document.ts";
 import type { DirectorMethods } from "./director.ts";
 import type { ChaosOptions } from "./options.ts";
 import type { Result } from "./result.ts";
@@ -11,6 +11,7 @@ import { startWorker } from "./worker.ts";
 const ROW_MS = 300_000;
 const DIRECTOR = { script: new URL("./director.ts", import.meta.url), answerMs: ROW_MS };
 const SHORT_SCALE = 0.3;
+const DOCUMENT = new URL("../../docs/reliability.md", import.meta.url);
 
 /** Plays the rows on all backends at the same time, and prints what came of it. Resolves with the exit code. */
 export async function chaos(options: ChaosOptions): Promise<number> {
@@ -39,7 +40,7 @@ export async function chaos(options: ChaosOptions): Promise<number> {
   const broken = results.filter(({ breaches }) => breaches.length > 0);
   const text = table(results);
   print(`\n${text}\n`);
-  if (options.whole) await writeTable(text, footnotes());
+  if (options.whole) await writeBetween(DOCUMENT, "chaos", text, footnotes());
   const took = `${((performance.now() - startedAt) / 60_000).toFixed(1)} min`;
   if (broken.length === 0) print(`${results.length} rows, all within their limits, in ${took}.`);
   else

@@ -47,5 +47,18 @@ export function startLoad(callsPerSecond: number, call: () => Promise<void>): Lo
 /** An error and all that it was made of. */
 function explain(error: unknown): string {
   const parts = error instanceof AggregateError ? error.errors : [];
-  return [messageOf(error), ...parts.map((part: unknown) => explain(part))].join(" | ");
+  return [`${messageOf(error)}${connectionOf(error)}`, ...parts.map((part: unknown) => explain(part))].join(" | ");
+}
+
+/** undici tells of the connection that broke. The built-in fetch has that in the cause. */
+function connectionOf(error: unknown): string {
+  const { socket, cause } = Object(error) as { readonly socket?: SocketInfo; readonly cause?: unknown };
+  if (socket === undefined) return cause instanceof Error ? ` (${messageOf(cause)}${connectionOf(cause)})` : "";
+  return ` [to ${socket.remotePort}, ${socket.bytesWritten} bytes written, ${socket.bytesRead} read]`;
+}
+
+interface SocketInfo {
+  readonly remotePort?: number;
+  readonly bytesWritten?: number;
+  readonly bytesRead?: number;
 }

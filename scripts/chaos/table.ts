@@ -40,13 +40,21 @@ export function table(results: readonly Result[]): string {
         }),
     ),
   );
-  const all = [HEAD, ...lines];
-  const widths = HEAD.map((_, column) => Math.max(3, ...all.map((line) => (line[column] ?? "").length)));
-  const numeric = (column: number): boolean => column >= 2 && column <= 7;
+  return tableOf(HEAD, lines, (column) => column >= 2 && column <= 7);
+}
+
+/** A table of Markdown that reads well in a terminal, too; columns of numbers are set to the right. */
+export function tableOf(
+  head: readonly string[],
+  lines: readonly (readonly string[])[],
+  isNumber: (column: number) => boolean,
+): string {
+  const all = [head, ...lines];
+  const widths = head.map((_, column) => Math.max(3, ...all.map((line) => (line[column] ?? "").length)));
   const write = (line: readonly string[]): string =>
-    `| ${line.map((cell, column) => (numeric(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join(" | ")} |`;
-  const rule = `| ${widths.map((width, column) => (numeric(column) ? `${"-".repeat(width - 1)}:` : "-".repeat(width))).join(" | ")} |`;
-  return [write(HEAD), rule, ...lines.map(write)].join("\n");
+    `| ${line.map((cell, column) => (isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join(" | ")} |`;
+  const rule = `| ${widths.map((width, column) => (isNumber(column) ? `${"-".repeat(width - 1)}:` : "-".repeat(width))).join(" | ")} |`;
+  return [write(head), rule, ...lines.map(write)].join("\n");
 }
 
 /** What the marks in the table mean. */

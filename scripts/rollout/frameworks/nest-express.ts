@@ -1,0 +1,4 @@
+import { ExpressAdapter } from "@nestjs/platform-express";
+import { nestOn } from "./nest.ts";
+
+export const serve = nestOn(() => new ExpressAdapter());

@@ -1,0 +1,4 @@
+import { FastifyAdapter } from "@nestjs/platform-fastify";
+import { nestOn } from "./nest.ts";
+
+export const serve = nestOn(() => new FastifyAdapter());

@@ -1,0 +1,40 @@
+import type { Failure } from "../chaos/load.ts";
+import type { Framework } from "./framework.ts";
+import type { Orders } from "./stage.ts";
+
+/** How many calls are made, per second. */
+export const CALLS_PER_SECOND = 500;
+/** Fewer calls than this share were no steady load: the machine is too busy to tell anything. */
+const LEAST_SHARE = 0.9;
+
+export interface Measures extends Orders {
+  readonly calls: number;
+  readonly posts: number;
+  readonly seconds: number;
+  readonly failures: readonly Failure[];
+  readonly notes: readonly string[];
+  /** What the play itself asks for, and did not get. */
+  readonly broken: readonly string[];
+}
+
+/** How a play ended, on one registry and with one kind of server. */
+export interface Result {
+  readonly play: string;
+  readonly backend: string;
+  readonly framework: Framework;
+  readonly tookMs: number;
+  /** Undefined if it broke before its end. */
+  readonly measures?: Measures | undefined;
+  /** Which limits were not held, or what broke it. */
+  readonly breaches: readonly string[];
+}
+
+/** Every limit that was not held, in words. */
+export function breaches({ calls, posts, seconds, failures, twice, lost, broken }: Measures): readonly string[] {
+  const found = [...broken];
+  if (failures.length > 0) found.push(`${failures.length} of ${calls} calls failed: ${failures[0]?.error}`);
+  if (twice > 0) found.push(`${twice} of ${posts} POSTs were executed more than once`);
+  if (lost > 0) found.push(`${lost} of ${posts} POSTs were answered, and never executed`);
+  if (calls < seconds * CALLS_PER_SECOND * LEAST_SHARE) found.push(`only ${calls} calls in ${seconds.toFixed(0)} s`);
+  return found;
+}
