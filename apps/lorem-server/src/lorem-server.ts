@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:http";
 import { type Closable, channels, closable, createInstance, messageOf, type Registry } from "@rollcall/core";
 import { announce } from "@rollcall/express";
 import { advertisedHost, placeOf } from "@rollcall/http/server";
-import { Registration } from "@rollcall/nestjs";
+import { Announcer } from "@rollcall/nestjs";
 import { expressApp } from "./express-app.ts";
 import { nestApp } from "./nest-app.ts";
 
@@ -85,7 +85,7 @@ export async function startLoremServer(options: LoremServerOptions): Promise<Lor
     try {
       await (host === undefined ? app.listen(port) : app.listen(port, host));
       await app
-        .get(Registration)
+        .get(Announcer)
         .ready()
         .catch(() => undefined);
     } catch (error) {

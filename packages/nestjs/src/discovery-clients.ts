@@ -1,47 +1,100 @@
-import { Inject, Injectable } from "@nestjs/common";
-import { type Registry, checkOptions, is } from "@rollcall/core";
+import { Injectable } from "@nestjs/common";
+import { type Closable, type Registry, checkOptions, is } from "@rollcall/core";
 import { type HttpClient, type ServiceClientOptions, checkServiceClient, serviceClient } from "@rollcall/http";
-import { REGISTRY } from "./tokens.ts";
+import { type AsyncOptions, checkAsync } from "./async-options.ts";
+import { type Instances, createInstances } from "./instances.ts";
+
+/** What is said of a feature where the module is imported. */
+export interface FeatureExtras {
+  /** In which of the application's registries the service is found. Default `"default"`. */
+  readonly registry?: string | undefined;
+}
 
 /** One client of `DiscoveryModule.forFeature`: which service, and how to speak to it. */
-export interface ClientFeature extends ServiceClientOptions {
+export interface ClientFeature extends ServiceClientOptions, FeatureExtras {
   /** The name it is injected by. Default: the service's. For several clients of one service. */
   readonly name?: string | undefined;
+}
+
+/** What the factory of a feature of `forFeatureAsync` returns. */
+export interface AsyncFeatureOptions extends Omit<ServiceClientOptions, "service"> {
+  /** Default: the feature's name. */
+  readonly service?: string | undefined;
+}
+
+/** One client of `DiscoveryModule.forFeatureAsync`, whose options are made when the application is. */
+export interface AsyncClientFeature extends AsyncOptions<AsyncFeatureOptions>, FeatureExtras {
+  /** The name it is injected by, and the service's unless the factory says otherwise. */
+  readonly name: string;
 }
 
 /** Throws `InvalidOptionError` for a feature that cannot work. */
 export function checkFeature(feature: ClientFeature | string): void {
   if (typeof feature !== "string") is.object(feature, "feature");
-  const { name, ...options } = typeof feature === "string" ? { service: feature } : feature;
+  const { name, registry, ...options } = typeof feature === "string" ? { service: feature } : feature;
   checkServiceClient("", options);
-  checkOptions("", { name }, { name: is.nonEmptyString });
+  checkOptions("", { name, registry }, { name: is.nonEmptyString, registry: is.nonEmptyString });
 }
 
-/**
- * Makes the clients of the application and closes them all at its end. Features that say nothing but their service
- * share one client, as do those that are given as the same object.
- */
+/** The same for a feature of `forFeatureAsync`. */
+export function checkAsyncFeature(feature: AsyncClientFeature): void {
+  is.object(feature, "feature");
+  is.nonEmptyString(feature.name, "name");
+  checkAsync("", feature, { name: is.nonEmptyString, registry: is.nonEmptyString });
+}
+
+/** A service that the application watches, under the name it has there. */
+export interface WatchedService {
+  readonly name: string;
+  /** The name of its registry. */
+  readonly registryName: string;
+  readonly instances: Instances;
+}
+
+/** Makes the clients and views of the application's features, and closes them all at its end. */
 @Injectable()
 export class DiscoveryClients {
-  readonly #registry: Registry;
-  readonly #clients = new Map<unknown, HttpClient>();
+  readonly #clients = new Map<Registry, Map<unknown, HttpClient>>();
+  readonly #watched: WatchedService[] = [];
+  readonly #closables: Closable[] = [];
 
-  constructor(@Inject(REGISTRY) registry: Registry) {
-    this.#registry = registry;
+  /** All services of features. */
+  get watched(): readonly WatchedService[] {
+    return this.#watched;
   }
 
-  /** The client for this feature, made at the first call. It starts to discover at once. */
-  open(feature: ClientFeature | string): HttpClient {
-    const existing = this.#clients.get(feature);
-    if (existing !== undefined) return existing;
-    const { name: _, ...options } = typeof feature === "string" ? { service: feature } : feature;
-    const client = serviceClient(this.#registry, options);
-    this.#clients.set(feature, client);
+  /**
+   * The client with these options, made at the first call with this `key`: features that say nothing but their service
+   * share one client, as do those that are given as the same object. It starts to discover at once.
+   */
+  open(registry: Registry, options: ServiceClientOptions, key: unknown): HttpClient {
+    let ofRegistry = this.#clients.get(registry);
+    if (ofRegistry === undefined) this.#clients.set(registry, (ofRegistry = new Map()));
+    let client = ofRegistry.get(key);
+    if (client === undefined) {
+      client = serviceClient(registry, options);
+      ofRegistry.set(key, client);
+      this.adopt(client);
+    }
     return client;
   }
 
-  /** Lets running calls end and closes all clients. Idempotent. */
+  /** The live view of what such a client calls. */
+  watch(registry: Registry, options: ServiceClientOptions, name: string, registryName: string): Instances {
+    const { service, tags, passingOnly } = options;
+    const instances = createInstances(registry.instancer({ service, tags, passingOnly }));
+    this.#watched.push({ name, registryName, instances });
+    return this.adopt(instances);
+  }
+
+  /** Closes this, too, at the end. */
+  adopt<T extends Closable>(closing: T): T {
+    this.#closables.push(closing);
+    return closing;
+  }
+
+  /** Lets running calls end and closes everything. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all([...this.#clients.values()].map((client) => client.close()));
+    await Promise.all(this.#closables.map((each) => each.close()));
   }
 }

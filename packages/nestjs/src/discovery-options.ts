@@ -1,4 +1,3 @@
-import { ConfigurableModuleBuilder } from "@nestjs/common";
 import {
   type Check,
   INSTANCE_CHECKS,
@@ -9,6 +8,15 @@ import {
   is,
   required,
 } from "@rollcall/core";
+import { type AsyncOptions, checkAsync } from "./async-options.ts";
+
+/** Where the application says whether it is well. Outside the global prefix, all guards and all versions. */
+export interface HealthOptions {
+  /** Whether it wants calls: 200 `{"status":"ok"}`, and 503 `{"status":"draining"}` once the shutdown has begun. */
+  readonly path: string;
+  /** Whether it lives: 200 `{"status":"ok"}` as long as it answers, also during the shutdown. Default: not served. */
+  readonly live?: string | undefined;
+}
 
 /** How this application is announced. What is said of the instance is said as in core's `InstanceInit`. */
 export interface RegisterOptions extends Omit<InstanceInit, "host" | "port"> {
@@ -20,11 +28,10 @@ export interface RegisterOptions extends Omit<InstanceInit, "host" | "port"> {
    */
   readonly port?: number | undefined;
   /**
-   * Serves a health check at this path, outside the global prefix and all guards: 200 `{"status":"ok"}`, and 503
-   * `{"status":"draining"}` once the shutdown has begun. A route of the application at the same path goes first.
-   * Whether a registry calls it is said to the registry.
+   * Serves health checks. A route of the application at the same path goes first. Whether a registry calls it is said to
+   * the registry.
    */
-  readonly health?: { readonly path: string } | undefined;
+  readonly health?: HealthOptions | undefined;
 }
 
 /** Options of `DiscoveryModule.forRoot`, and what the factory of `forRootAsync` returns. */
@@ -36,31 +43,53 @@ export interface DiscoveryModuleOptions {
   /** How long the application goes on serving after it was deregistered, so that clients can notice. Default 5 s. */
   readonly drainMs?: number | undefined;
   /**
-   * Whether the application refuses to start while the registry cannot be read: `app.init()` and `app.listen()` reject.
-   * Default false: it starts, and registers when the registry is back.
+   * How long requests may take that are under way when the server stops accepting; then they are cut. Nest itself would
+   * wait for ever. Default 20 s; `Infinity` for as Nest does. Of several registries the longest counts.
+   */
+  readonly graceMs?: number | undefined;
+  /**
+   * Whether the application refuses to start without its registry. `app.listen()` rejects unless the first registration
+   * succeeds; where nothing is to be registered, `app.init()` does unless the registry can be read. Default false: it
+   * starts, and registers when the registry is back.
    */
   readonly required?: boolean | undefined;
   /** Whether the module closes the registry at the end. Default: only one that it made itself. */
   readonly closeRegistry?: boolean | undefined;
+  /**
+   * Whether what the application sends while it serves an HTTP request follows that request: it ends with its deadline,
+   * and if it was repeated by its caller it is not repeated again (see `whileServing` of `@rollcall/http/server`).
+   * Default true. Of several registries one that says false decides.
+   */
+  readonly incoming?: boolean | undefined;
 }
 
-/** Implemented by classes given to `forRootAsync({ useClass })` or `useExisting`. */
-export interface DiscoveryOptionsFactory {
-  create(): DiscoveryModuleOptions | Promise<DiscoveryModuleOptions>;
+/** What is said where the module is imported, and not by a factory: Nest has to know it before it makes anything. */
+export interface DiscoveryModuleExtras {
+  /** What the registry is called, if there are several: `@InjectRegistry(name)`. Default `"default"`. */
+  readonly name?: string | undefined;
+  /** Whether the registry can be injected everywhere. Default true. */
+  readonly isGlobal?: boolean | undefined;
 }
 
-const builder = new ConfigurableModuleBuilder<DiscoveryModuleOptions>({ moduleName: "Discovery" })
-  .setClassMethodName("forRoot")
-  .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
-  .build();
+/** Options of `DiscoveryModule.forRoot`. */
+export interface ForRootOptions extends DiscoveryModuleOptions, DiscoveryModuleExtras {}
 
-export const ConfigurableModuleClass = builder.ConfigurableModuleClass;
-/** The token of {@link DiscoveryModuleOptions}. */
-export const OPTIONS = builder.MODULE_OPTIONS_TOKEN;
-export type ForRootOptions = typeof builder.OPTIONS_TYPE;
-export type ForRootAsyncOptions = typeof builder.ASYNC_OPTIONS_TYPE;
+/** Options of `DiscoveryModule.forRootAsync`. */
+export interface ForRootAsyncOptions extends AsyncOptions<DiscoveryModuleOptions>, DiscoveryModuleExtras {}
 
-/** Throws `InvalidOptionError` for options that cannot work. Changes nothing. */
+const EXTRA_CHECKS = { name: is.nonEmptyString, isGlobal: is.boolean };
+
+/** Throws `InvalidOptionError` for options of `forRoot` that cannot work. Changes nothing. */
+export function checkForRoot(options: ForRootOptions): void {
+  checkOptions("", options, { ...CHECKS, ...EXTRA_CHECKS });
+}
+
+/** Throws `InvalidOptionError` for options of `forRootAsync` that cannot work. Changes nothing. */
+export function checkForRootAsync(options: ForRootAsyncOptions): void {
+  checkAsync("", options, EXTRA_CHECKS);
+}
+
+/** Throws `InvalidOptionError` for what a factory returned that cannot work. Changes nothing. */
 export function checkModuleOptions(options: DiscoveryModuleOptions): void {
   checkOptions("", options, CHECKS);
 }
@@ -78,7 +107,7 @@ const REGISTER_CHECKS = {
   ...INSTANCE_CHECKS,
   host: is.host,
   port: is.port,
-  health: is.shape({ path: required(isPath) }),
+  health: is.shape({ path: required(isPath), live: isPath }),
 };
 
 const isRegister: Check = (value, path) => {
@@ -89,7 +118,8 @@ const CHECKS = {
   registry: required(isRegistry),
   register: isRegister,
   drainMs: is.durationMs,
+  graceMs: is.durationMs,
   required: is.boolean,
   closeRegistry: is.boolean,
-  isGlobal: is.boolean,
+  incoming: is.boolean,
 };

@@ -27,7 +27,7 @@ import {
   type DiscoveryModuleOptions,
   InjectClient,
   InjectRegistry,
-  Registration,
+  Announcer,
   getClientToken,
   getRegistryToken,
 } from "./index.ts";
@@ -99,11 +99,11 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(registry.instances("shop")).toEqual([]);
     const port = await listen(app);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(registry.instances("shop")).toEqual([
       expect.objectContaining({ host: "127.0.0.1", port, tags: ["a"], weight: 2 }),
     ]);
-    expect(app.get(Registration).registrar?.registered).toBe(true);
+    expect(app.get(Announcer).registrar()?.registered).toBe(true);
   });
 
   it("never registers in a test that only calls init(), and closes without waiting", async () => {
@@ -116,7 +116,7 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
   it("deregisters first, then serves on for drainMs, then closes", async () => {
     const app = await create({ register: { service: "shop", health: { path: "/health" } }, drainMs: 300 }, adapter);
     const url = `http://127.0.0.1:${await listen(app)}`;
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     const before = await fetch(`${url}/health`);
     expect([before.status, await before.json()]).toEqual([200, { status: "ok" }]);
     expect(before.headers.get("cache-control")).toBe("no-store");
@@ -147,7 +147,7 @@ describe.each(["express", "fastify"] as const)("DiscoveryModule on %s", (adapter
     }
     const app = await create({ register: { service: "shop" }, drainMs: 0 }, adapter, { controllers: [SlowController] });
     const url = `http://127.0.0.1:${await listen(app)}`;
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     const answer = fetch(`${url}/slow`);
     await once(app.getHttpServer(), "request");
     const closing = app.close();
@@ -210,7 +210,7 @@ describe("DiscoveryModule", () => {
     const app: INestApplication<Server> = await NestFactory.create(module, { logger });
     open.push(app);
     await listen(app);
-    await expect(app.get(Registration).ready()).rejects.toThrow("registry is down");
+    await expect(app.get(Announcer).ready()).rejects.toThrow("registry is down");
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     expect(lines.filter((line) => line.includes("registry is down"))).toHaveLength(1);
     registry.start();
@@ -227,13 +227,13 @@ describe("DiscoveryModule", () => {
     registry.start();
     const second = await create({ register: { service: "shop" }, required: true, drainMs: 0 });
     await listen(second);
-    await second.get(Registration).ready();
+    await second.get(Announcer).ready();
   });
 
   it("is not held up by a registry that is down at the end", async () => {
     const app = await create({ register: { service: "shop" }, drainMs: 20 });
     await listen(app);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     registry.stop(new Error("down"));
     await app.close();
   });
@@ -262,14 +262,14 @@ describe("DiscoveryModule", () => {
   it("advertises the host and port that it is told", async () => {
     const app = await create({ register: { service: "shop", host: "shop.example", port: 80 }, drainMs: 0 });
     await listen(app);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(registry.instances("shop")).toEqual([expect.objectContaining({ host: "shop.example", port: 80 })]);
   });
 
   it("is a mere client without `register`", async () => {
     const app = await create({ register: false });
     await listen(app);
-    expect(app.get(Registration).registrar).toBeUndefined();
+    expect(app.get(Announcer).registrar()).toBeUndefined();
   });
 
   it("closes the clients at the end, and the registry only if it made it or is told to", async () => {
@@ -313,7 +313,7 @@ describe("DiscoveryModule", () => {
     const app: INestApplication<Server> = await NestFactory.create(module, { logger: false });
     open.push(app);
     await listen(app);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(registry.instances("configured")).toHaveLength(1);
   });
 
@@ -406,7 +406,7 @@ describe("DiscoveryModule.forFeature", () => {
       constructor(
         @InjectRegistry() readonly registry: Registry,
         @InjectClient("lorem") readonly client: HttpClient,
-        @Inject(Registration) readonly registration: Registration,
+        @Inject(Announcer) readonly announcer: Announcer,
       ) {}
     }
     const imports = [
@@ -427,7 +427,7 @@ describe("DiscoveryModule.forFeature", () => {
     await testing.init();
     expect(testing.get(Shop).client).toBe(fake);
     expect(testing.get(Shop).registry).toBe(own);
-    expect(testing.get(Shop).registration.registrar).toBeUndefined();
+    expect(testing.get(Shop).announcer.registrar()).toBeUndefined();
   });
 });
 
@@ -456,7 +456,7 @@ describe("DiscoveryModule without an HTTP server", () => {
     expect(registry.instances("worker")).toEqual([]);
     const server = createTcpServer().listen(port, "127.0.0.1");
     onTestFinished(() => void server.close());
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(registry.instances("worker")).toEqual([expect.objectContaining({ host: "127.0.0.1", port })]);
     await app.close();
     expect(registry.instances("worker")).toEqual([]);
@@ -474,7 +474,7 @@ describe("DiscoveryModule without an HTTP server", () => {
       }
     }
     const app = await context(port, { providers: [Worker] });
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(registry.instances("worker")).toHaveLength(1);
   });
 
@@ -485,11 +485,11 @@ describe("DiscoveryModule without an HTTP server", () => {
     const app = await context((other.address() as AddressInfo).port);
     await app.close();
     expect(registry.instances("worker")).toEqual([]);
-    await expect(app.get(Registration).ready()).rejects.toThrow("before it was registered");
+    await expect(app.get(Announcer).ready()).rejects.toThrow("before it was registered");
   });
 
   it("starts without a port, too, and is not registered", async () => {
     const app = await context(undefined);
-    expect(app.get(Registration).registrar).toBeUndefined();
+    expect(app.get(Announcer).registrar()).toBeUndefined();
   });
 });

@@ -1,32 +1,42 @@
-import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from "@nestjs/common";
-import { type Registry, is } from "@rollcall/core";
-import { type ClientFeature, DiscoveryClients, checkFeature } from "./discovery-clients.ts";
+import { type DynamicModule, Global, Inject, Module, type Provider } from "@nestjs/common";
+import type { Registry } from "@rollcall/core";
+import { Announcer } from "./announcer.ts";
+import { provideAsync } from "./async-options.ts";
 import {
-  ConfigurableModuleClass,
+  type AsyncClientFeature,
+  type ClientFeature,
+  DiscoveryClients,
+  checkAsyncFeature,
+  checkFeature,
+} from "./discovery-clients.ts";
+import {
+  type DiscoveryModuleExtras,
   type DiscoveryModuleOptions,
   type ForRootAsyncOptions,
   type ForRootOptions,
-  OPTIONS,
-  checkModuleOptions,
+  checkForRoot,
+  checkForRootAsync,
 } from "./discovery-options.ts";
-import { Registration } from "./registration.ts";
-import { REGISTRY, getClientToken } from "./tokens.ts";
+import { asyncFeatureProviders, featureProviders } from "./feature-providers.ts";
+import { IncomingRequests } from "./incoming-requests.ts";
+import { Registries, makeRegistry } from "./registries.ts";
+import { DEFAULT_REGISTRY, getRegistryToken } from "./tokens.ts";
 
-/** Registries that a module made by the function it was given: those it closes again. */
-const made = new WeakSet<Registry>();
-
-async function provideRegistry(options: DiscoveryModuleOptions): Promise<Registry> {
-  checkModuleOptions(options); // again for `forRoot`, first for what a factory of `forRootAsync` returned
-  if (typeof options.registry !== "function") return options.registry;
-  const registry = await options.registry();
-  is.registry(registry, "registry()");
-  made.add(registry);
-  return registry;
-}
+/** What there is once in an application, however many registries it has. */
+@Global()
+@Module({
+  providers: [Registries, DiscoveryClients, Announcer, IncomingRequests],
+  exports: [Registries, DiscoveryClients, Announcer],
+})
+export class DiscoveryCoreModule {}
 
 /** Where `forFeature` provides its clients: a module of its own, so that nothing of the root is made twice. */
 @Module({})
 export class DiscoveryFeatureModule {}
+
+const OPTIONS = "@rollcall/nestjs/options";
+const NAME = "@rollcall/nestjs/name";
+const REGISTRY = "@rollcall/nestjs/registry";
 
 /**
  * Service discovery for Nest: announces the application and injects balanced clients.
@@ -48,56 +58,80 @@ export class DiscoveryFeatureModule {}
  * export class AppModule {}
  * ```
  *
- * Import `forRoot` (or `forRootAsync`) once; it is global unless `isGlobal: false`. At the end, after the server has
- * closed, it closes the clients, and then the registry if the module made it.
+ * Import `forRoot` (or `forRootAsync`) once for each registry; with several, each has a `name`. It is global unless
+ * `isGlobal: false`. At the end, after the server has closed, the clients are closed, and then the registries that the
+ * modules made.
  */
-@Module({
-  providers: [{ provide: REGISTRY, useFactory: provideRegistry, inject: [OPTIONS] }, DiscoveryClients, Registration],
-  exports: [REGISTRY, DiscoveryClients, Registration],
-})
-export class DiscoveryModule extends ConfigurableModuleClass implements OnApplicationShutdown {
-  readonly #options: DiscoveryModuleOptions;
-  readonly #registry: Registry;
-  readonly #clients: DiscoveryClients;
-
+@Module({})
+export class DiscoveryModule {
   constructor(
-    @Inject(OPTIONS) options: DiscoveryModuleOptions,
+    @Inject(NAME) name: string,
     @Inject(REGISTRY) registry: Registry,
-    @Inject(DiscoveryClients) clients: DiscoveryClients,
+    @Inject(OPTIONS) options: DiscoveryModuleOptions,
+    @Inject(Registries) registries: Registries,
   ) {
-    super();
-    this.#options = options;
-    this.#registry = registry;
-    this.#clients = clients;
+    registries.add(name, registry, options);
   }
 
-  /** The registry, and what to announce. Throws `InvalidOptionError` for options that cannot work. */
-  static override forRoot(options: ForRootOptions): DynamicModule {
-    checkModuleOptions(options);
-    return super.forRoot(options);
-  }
-
-  /** The same, with options that are made by a factory (`useFactory`, `useClass`, `useExisting`; `inject`, `imports`). */
-  static override forRootAsync(options: ForRootAsyncOptions): DynamicModule {
-    return super.forRootAsync(options);
+  /** A registry, and what to announce in it. Throws `InvalidOptionError` for options that cannot work. */
+  static forRoot(options: ForRootOptions): DynamicModule {
+    checkForRoot(options);
+    const { name, isGlobal, ...useValue } = options;
+    return rootModule({ name, isGlobal }, [], [{ provide: OPTIONS, useValue }]);
   }
 
   /**
-   * Provides a balanced `HttpClient` for each service, to be injected by `@InjectClient(name)`. They start to discover
-   * when the application is made, and need no instance to start. Throws `InvalidOptionError`.
+   * The same, with options that are made when the application is: by `useFactory` (with `inject`), or by the `create()`
+   * of `useClass` or `useExisting`. `name` and `isGlobal` are said here, as Nest has to know them first. A factory that
+   * fails keeps the application from being made.
+   */
+  static forRootAsync(options: ForRootAsyncOptions): DynamicModule {
+    checkForRootAsync(options);
+    const { name = DEFAULT_REGISTRY, isGlobal } = options;
+    const providers = provideAsync<DiscoveryModuleOptions>(OPTIONS, `the DiscoveryModule "${name}"`, options);
+    return rootModule({ name, isGlobal }, options.imports ?? [], providers);
+  }
+
+  /**
+   * Provides a balanced `HttpClient` for each service, to be injected by `@InjectClient(name)`, and a live view of its
+   * instances, by `@InjectInstances(name)`. Clients start to discover when the application is made, and need no instance
+   * to start. Throws `InvalidOptionError`.
    */
   static forFeature(...features: readonly (ClientFeature | string)[]): DynamicModule {
     features.forEach(checkFeature);
-    const providers = features.map((feature) => ({
-      provide: getClientToken(typeof feature === "string" ? feature : (feature.name ?? feature.service)),
-      useFactory: (clients: DiscoveryClients) => clients.open(feature),
-      inject: [DiscoveryClients],
-    }));
+    const providers = features.flatMap(featureProviders);
     return { module: DiscoveryFeatureModule, providers, exports: providers.map(({ provide }) => provide) };
   }
 
-  async onApplicationShutdown(): Promise<void> {
-    await this.#clients.close();
-    if (this.#options.closeRegistry ?? made.has(this.#registry)) await this.#registry.close();
+  /** The same, with options that are made when the application is, as those of `forRootAsync`. */
+  static forFeatureAsync(...features: readonly AsyncClientFeature[]): DynamicModule {
+    features.forEach(checkAsyncFeature);
+    const made = features.map(asyncFeatureProviders);
+    return {
+      module: DiscoveryFeatureModule,
+      imports: features.flatMap((feature) => feature.imports ?? []),
+      providers: made.flatMap(({ making, feature }) => [...making, ...feature]),
+      exports: made.flatMap(({ feature }) => feature.map(({ provide }) => provide)),
+    };
   }
+}
+
+function rootModule(
+  { name = DEFAULT_REGISTRY, isGlobal = true }: DiscoveryModuleExtras,
+  imports: NonNullable<DynamicModule["imports"]>,
+  options: readonly Provider[],
+): DynamicModule {
+  const token = getRegistryToken(name);
+  return {
+    module: DiscoveryModule,
+    global: isGlobal,
+    imports: [DiscoveryCoreModule, ...imports],
+    providers: [
+      ...options,
+      { provide: NAME, useValue: name },
+      { provide: token, useFactory: makeRegistry, inject: [OPTIONS] },
+      { provide: REGISTRY, useExisting: token },
+    ],
+    exports: [token],
+  };
 }

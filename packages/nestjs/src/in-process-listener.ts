@@ -7,22 +7,22 @@ import { Server } from "node:net";
  */
 export interface InProcessListener {
   /** Calls `onListening` once, as soon as there is such a server (there may be one already). */
-  whenListening(onListening: () => void): void;
+  whenListening(onListening: (server: Server) => void): void;
   /** Ends the watch. */
   close(): void;
 }
 
 /** Starts to watch: it only knows of servers that began to listen after this. */
 export function inProcessListener(port: number): InProcessListener {
-  let listening = false;
-  let onListening: (() => void) | undefined;
+  let found: Server | undefined;
+  let onListening: ((server: Server) => void) | undefined;
   const onServer = (message: unknown): void => {
     const server: unknown = Reflect.get(Object(message), "server");
     const place = server instanceof Server ? server.address() : null;
-    if (place === null || typeof place === "string" || place.port !== port) return;
-    listening = true;
+    if (!(server instanceof Server) || place === null || typeof place === "string" || place.port !== port) return;
+    found = server;
     close();
-    onListening?.();
+    onListening?.(server);
   };
   // Node tells of every server that has begun to listen.
   const channel = tracingChannel("net.server.listen").asyncEnd;
@@ -32,8 +32,8 @@ export function inProcessListener(port: number): InProcessListener {
   channel.subscribe(onServer);
   return {
     whenListening: (run) => {
-      if (listening) run();
-      else onListening = run;
+      if (found === undefined) onListening = run;
+      else run(found);
     },
     close,
   };

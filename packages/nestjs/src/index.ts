@@ -1,9 +1,20 @@
-export { type ClientFeature, DiscoveryClients } from "./discovery-clients.ts";
+export { Announcer } from "./announcer.ts";
+export type { AsyncOptions, OptionsFactory } from "./async-options.ts";
+export type { AsyncClientFeature, AsyncFeatureOptions, ClientFeature } from "./discovery-clients.ts";
 export { DiscoveryModule } from "./discovery.module.ts";
-export {
-  type DiscoveryModuleOptions,
-  type DiscoveryOptionsFactory,
-  type RegisterOptions,
+export type {
+  DiscoveryModuleOptions,
+  ForRootAsyncOptions,
+  ForRootOptions,
+  HealthOptions,
+  RegisterOptions,
 } from "./discovery-options.ts";
-export { Registration } from "./registration.ts";
-export { InjectClient, InjectRegistry, getClientToken, getRegistryToken } from "./tokens.ts";
+export type { Instances } from "./instances.ts";
+export {
+  InjectClient,
+  InjectInstances,
+  InjectRegistry,
+  getClientToken,
+  getInstancesToken,
+  getRegistryToken,
+} from "./tokens.ts";

@@ -6,7 +6,7 @@ import { consulRegistry } from "@rollcall/consul";
 import type { HttpClient } from "@rollcall/http";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { DiscoveryModule, type DiscoveryModuleOptions, Registration, getClientToken } from "../src/index.ts";
+import { DiscoveryModule, type DiscoveryModuleOptions, Announcer, getClientToken } from "../src/index.ts";
 
 describe.skipIf(serverSkipped("consul"))("with a real Consul", () => {
   let consul: TestServer;
@@ -64,7 +64,7 @@ describe.skipIf(serverSkipped("consul"))("with a real Consul", () => {
   it("is found as soon as it is registered, and gone as soon as it is closed", async () => {
     const service = newService();
     const app = await start(service);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     expect(await passing(service)).toBe(1);
     const client: HttpClient = app.get(getClientToken(service));
     expect(await (await client.fetch("/name")).text()).toBe(service);
@@ -78,7 +78,7 @@ describe.skipIf(serverSkipped("consul"))("with a real Consul", () => {
       registry: () => consulRegistry({ url: consul.url, check: { http: "/health", intervalMs: 1_000 } }),
       drainMs: 3_000,
     });
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     expect(await passing(service)).toBe(1);
   });
@@ -88,7 +88,7 @@ describe.skipIf(serverSkipped("consul"))("with a real Consul", () => {
     await expect(start(newService(), { required: true })).rejects.toThrow();
     const service = newService();
     const app = await start(service);
-    await expect(app.get(Registration).ready()).rejects.toThrow();
+    await expect(app.get(Announcer).ready()).rejects.toThrow();
     await consul.start();
     await vi.waitFor(async () => expect(await passing(service)).toBe(1), 5_000);
   });
@@ -96,14 +96,14 @@ describe.skipIf(serverSkipped("consul"))("with a real Consul", () => {
   it("registers again after Consul has lost everything", async () => {
     const service = newService();
     const app = await start(service);
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     await consul.restart({ wipe: true });
     await vi.waitFor(async () => expect(await passing(service)).toBe(1), 15_000);
   });
 
   it("closes within bounds although Consul does not answer", async () => {
     const app = await start(newService());
-    await app.get(Registration).ready();
+    await app.get(Announcer).ready();
     await consul.freeze();
     const startedMs = performance.now();
     await app.close();

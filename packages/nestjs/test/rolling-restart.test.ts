@@ -9,7 +9,7 @@ import { FastifyAdapter } from "@nestjs/platform-fastify";
 import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
 import { serviceClient } from "@rollcall/http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DiscoveryModule, Registration } from "../src/index.ts";
+import { DiscoveryModule, Announcer } from "../src/index.ts";
 
 let registry: MemoryRegistry;
 /** How often each numbered POST was done. */
@@ -55,7 +55,7 @@ async function start(adapter: keyof typeof adapters, name: string, port: number)
   const app: INestApplication<Server> = await NestFactory.create(LoremModule, adapters[adapter](), { logger: false });
   open.push(app);
   await app.listen(port, "127.0.0.1");
-  await app.get(Registration).ready();
+  await app.get(Announcer).ready();
   return app;
 }
 
