@@ -1,0 +1,43 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+/** A process of this benchmark. */
+export interface Child {
+  /** What it said when it was ready. */
+  readonly said: unknown;
+  /** The time of a processor that it has used so far, in milliseconds. */
+  cpuMs(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Starts `file` of this folder and waits until it says that it is ready. */
+export async function child(file: string, args: readonly string[], execArgv: readonly string[] = []): Promise<Child> {
+  const forked = fork(join(import.meta.dirname, file), args, { execArgv: [...process.execArgv, ...execArgv] });
+  const said = await answer(forked);
+  return {
+    said,
+    cpuMs: async () => {
+      const answered = answer(forked);
+      forked.send("cpu");
+      const { user, system } = (await answered) as NodeJS.CpuUsage;
+      return (user + system) / 1_000;
+    },
+    close: async () => {
+      const gone = once(forked, "exit");
+      forked.disconnect();
+      await gone;
+    },
+  };
+}
+
+function answer(forked: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void => reject(new Error(`a child process ended, code ${code}`));
+    forked.once("exit", onExit);
+    forked.once("message", (message) => {
+      forked.off("exit", onExit);
+      resolve(message);
+    });
+  });
+}

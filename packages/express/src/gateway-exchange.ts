@@ -1,0 +1,158 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { type Env, TimeoutError } from "@rollcall/core";
+import { type DispatchRequest, type HttpClient, type RelayController, failureAnswer } from "@rollcall/http";
+import { answerTrailers, responseHeaders } from "./forwarded-headers.ts";
+import { cut, refuse } from "./gateway-refuse.ts";
+import { type GatewayRefusal, TOO_LARGE, TOO_SLOW } from "./gateway-request.ts";
+import { BodyTooLargeError, GatewayUpload, UploadStalledError } from "./gateway-upload.ts";
+
+/** The handler of a dispatched request, as undici wants it. */
+type Handler = Parameters<HttpClient["dispatch"]>[1];
+
+/** What all exchanges of one gateway share. */
+export interface ExchangeParts {
+  readonly service: string;
+  readonly client: Pick<HttpClient, "dispatch" | "timeoutMs">;
+  readonly env: Env;
+  /** How long a caller may take nothing of an answer that waits for it. */
+  readonly stallTimeoutMs: number;
+  readonly report: (error: unknown, request: IncomingMessage) => void;
+}
+
+/**
+ * One request on its way to an instance and the answer on its way back, which is written as it comes: at the pace at
+ * which the caller takes it, and so that half an answer never looks like a whole one.
+ */
+export class GatewayExchange implements Handler {
+  protected readonly request: IncomingMessage;
+  protected readonly response: ServerResponse;
+  protected readonly parts: ExchangeParts;
+  #controller: RelayController | undefined;
+  #upload: GatewayUpload | undefined;
+  #ended = false;
+  #waits = false;
+  #cancelStall: (() => void) | undefined;
+
+  constructor(parts: ExchangeParts, request: IncomingMessage, response: ServerResponse) {
+    this.parts = parts;
+    this.request = request;
+    this.response = response;
+    response.once("close", () => this.#callerClosed());
+  }
+
+  /** Sends the request. With an `upload` its time counts from the last byte that came, else from now. */
+  run(request: DispatchRequest, upload?: { readonly maxBytes: number }): void {
+    const { client, env } = this.parts;
+    if (upload === undefined) {
+      client.dispatch(request, this);
+      return;
+    }
+    const timeoutMs = request.timeoutMs ?? client.timeoutMs;
+    this.#upload = new GatewayUpload(this.request, { env, timeoutMs, maxBytes: upload.maxBytes }, (callerIsSlow) => {
+      if (callerIsSlow) this.#controller?.abort(new UploadStalledError(timeoutMs));
+      else this.#controller?.expire(new TimeoutError("the upload", timeoutMs));
+    });
+    client.dispatch({ ...request, body: this.#upload, timeoutMs: Infinity }, this);
+  }
+
+  onRequestStart(controller: RelayController): void {
+    this.#controller = controller;
+  }
+
+  onResponseStart(_: unknown, statusCode: number, headers: IncomingHttpHeaders): void {
+    const { request, response } = this;
+    if (statusCode < 200) {
+      if (statusCode === 103) this.#passHints(headers);
+      return;
+    }
+    this.#upload?.answered();
+    const mayHaveTrailers = request.httpVersion === "1.1" && request.method !== "HEAD" && statusCode !== 304;
+    response.writeHead(statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
+  }
+
+  onResponseData(controller: RelayController, chunk: Buffer): void {
+    const { response } = this;
+    if (response.write(chunk) || response.destroyed) return;
+    controller.pause();
+    if (this.#waits) return;
+    this.#waits = true;
+    const { env, stallTimeoutMs } = this.parts;
+    this.#cancelStall = env.after(stallTimeoutMs, () => cut(response));
+    response.once("drain", () => {
+      this.#waits = false;
+      this.#cancelStall?.();
+      controller.resume();
+    });
+  }
+
+  onResponseEnd(_: unknown, trailers: IncomingHttpHeaders): void {
+    this.end();
+    const { response } = this;
+    const kept = answerTrailers(trailers);
+    if (kept !== undefined) {
+      try {
+        response.addTrailers(kept);
+      } catch {
+        // One that Node will not send: the answer itself is whole.
+      }
+    }
+    response.end();
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    this.fail(error);
+  }
+
+  /** Tells the caller that it failed: by an answer, or, if one has begun, by breaking it off. */
+  protected fail(error: unknown): void {
+    this.end();
+    const { request, response, parts } = this;
+    // Nobody is left to be told, and nobody on this side has failed.
+    if (response.destroyed || response.writableEnded || (request.destroyed && !request.complete)) return;
+    const refusal = refusalOf(error) ?? failureAnswer(error, parts.service);
+    const isOurs = refusal.statusCode >= 500 || response.headersSent;
+    this.refuse(refusal);
+    if (isOurs) parts.report(error, request);
+  }
+
+  /** Answers instead of an instance. */
+  refuse(refusal: GatewayRefusal): void {
+    this.end();
+    refuse(this.request, this.response, refusal, this.parts);
+  }
+
+  /** There is nothing left that the caller's leaving would end. */
+  protected end(): void {
+    this.#ended = true;
+    this.#upload?.answered();
+  }
+
+  #callerClosed(): void {
+    this.#cancelStall?.();
+    if (this.#ended) return;
+    this.#upload?.answered();
+    this.#controller?.abort(CALLER_LEFT);
+  }
+
+  /** Hints are no part of the answer: one that cannot be passed on is left out. */
+  #passHints(headers: IncomingHttpHeaders): void {
+    const { request, response } = this;
+    const { link } = headers;
+    if (request.httpVersion !== "1.1" || link === undefined) return;
+    try {
+      response.writeEarlyHints({ link });
+    } catch {
+      // Node wants links to be written in one certain way.
+    }
+  }
+}
+
+/** Not an error of anybody's. */
+const CALLER_LEFT = new Error("the caller left");
+
+/** Those errors that are the caller's own. */
+function refusalOf(error: unknown): GatewayRefusal | undefined {
+  if (error instanceof BodyTooLargeError) return TOO_LARGE;
+  if (error instanceof UploadStalledError) return TOO_SLOW;
+  return undefined;
+}

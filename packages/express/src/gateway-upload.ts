@@ -1,0 +1,142 @@
+import type { IncomingMessage } from "node:http";
+import type { Env } from "@rollcall/core";
+
+/** More came than is allowed. */
+export class BodyTooLargeError extends Error {
+  override readonly name = "BodyTooLargeError";
+  readonly code = "BODY_TOO_LARGE";
+
+  constructor(maxBytes: number) {
+    super(`the request's body is larger than ${maxBytes} bytes`);
+  }
+}
+
+/** The caller did not go on with what it had begun to send. */
+export class UploadStalledError extends Error {
+  override readonly name = "UploadStalledError";
+  readonly code = "UPLOAD_STALLED";
+
+  constructor(timeoutMs: number) {
+    super(`the caller sent nothing for ${timeoutMs} ms in the middle of its request`);
+  }
+}
+
+interface UploadLimits {
+  readonly env: Env;
+  /** How long nothing may come, and how long the answer may take from the last byte on. */
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+}
+
+type Next = IteratorResult<Uint8Array, undefined>;
+
+const DONE: Next = { done: true, value: undefined };
+
+/**
+ * The body of a request, read as fast as the instance takes it, and not before the first piece is asked for. Unlike the
+ * request's own iterator it can be given up while it waits, and leaves the request alive then: the caller still has to
+ * get an answer. What it goes on to send is thrown away.
+ *
+ * `onTimeout` is told once when nothing has moved for `timeoutMs`, and whether it was the caller who did not go on.
+ */
+export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefined> {
+  readonly #request: IncomingMessage;
+  readonly #limits: UploadLimits;
+  readonly #onTimeout: (callerIsSlow: boolean) => void;
+  #bytes = 0;
+  #lastMs: number;
+  #cancelWatch: (() => void) | undefined;
+  #opened = false;
+  #over = false;
+  #failure: { readonly error: unknown } | undefined;
+  #waiting: PromiseWithResolvers<Next> | undefined;
+
+  constructor(request: IncomingMessage, limits: UploadLimits, onTimeout: (callerIsSlow: boolean) => void) {
+    this.#request = request;
+    this.#limits = limits;
+    this.#onTimeout = onTimeout;
+    this.#lastMs = limits.env.now();
+    if (Number.isFinite(limits.timeoutMs)) this.#watch(limits.timeoutMs);
+    request.once("error", (error) => this.#end({ error }));
+  }
+
+  /** An answer has begun, or there will be none: no time is measured any more. */
+  answered(): void {
+    this.#cancelWatch?.();
+    this.#cancelWatch = undefined;
+  }
+
+  async next(): Promise<Next> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#over) return DONE;
+    if (!this.#opened) {
+      this.#opened = true;
+      this.#request.on("readable", this.#onReadable).once("end", this.#onEnd);
+    }
+    const chunk = this.#take();
+    if (chunk !== undefined) return chunk;
+    this.#waiting = Promise.withResolvers();
+    return this.#waiting.promise;
+  }
+
+  async return(): Promise<Next> {
+    if (!this.#over) {
+      this.#end();
+      this.#request.resume();
+    }
+    return DONE;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** What has arrived, if anything has. */
+  #take(): Next | undefined {
+    const value = this.#request.read() as Buffer | null;
+    if (value === null) return undefined;
+    this.#lastMs = this.#limits.env.now();
+    this.#bytes += value.length;
+    if (this.#bytes <= this.#limits.maxBytes) return { done: false, value };
+    const error = new BodyTooLargeError(this.#limits.maxBytes);
+    this.#end({ error });
+    this.#request.resume();
+    throw error;
+  }
+
+  readonly #onReadable = (): void => {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    try {
+      const chunk = this.#take();
+      if (chunk === undefined) return;
+      this.#waiting = undefined;
+      waiting.resolve(chunk);
+    } catch {
+      // Whoever waits has been told.
+    }
+  };
+
+  readonly #onEnd = (): void => {
+    this.#lastMs = this.#limits.env.now();
+    this.#end();
+  };
+
+  #end(failure?: { readonly error: unknown }): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#failure = failure;
+    this.#request.off("readable", this.#onReadable).off("end", this.#onEnd);
+    if (failure === undefined) this.#waiting?.resolve(DONE);
+    else this.#waiting?.reject(failure.error);
+    this.#waiting = undefined;
+  }
+
+  #watch(delayMs: number): void {
+    this.#cancelWatch = this.#limits.env.after(delayMs, () => {
+      const leftMs = this.#lastMs + this.#limits.timeoutMs - this.#limits.env.now();
+      if (leftMs > 0) this.#watch(leftMs);
+      else this.#onTimeout(this.#waiting !== undefined);
+    });
+  }
+}
