@@ -22,6 +22,7 @@ import type { ExchangeRules } from "./exchange.ts";
 import { NULL_BODY, checkBody, fetched, isStream } from "./fetch-standard.ts";
 import { DEFAULT_TIMEOUT_MS, FAILURE_STATUSES, HTTP_CHECKS } from "./http-checks.ts";
 import { normalizeMethod } from "./method.ts";
+import { onlyError } from "./only-error.ts";
 import { patientBackoff } from "./patient-backoff.ts";
 import { type Redirected, followRedirects, redirectMode } from "./redirect.ts";
 import { ReplayStream } from "./replay-stream.ts";
@@ -90,7 +91,8 @@ export interface DiscoveryFetch extends Closable {
  * known. Not sent for certain is what was refused, unresolvable, unreachable, or failed in its TLS handshake; whatever
  * else fails is repeated only if it is idempotent, and if its body is still there. Redirects are followed within the
  * service and handed over otherwise. When there is no further attempt, the last response is the answer, whatever its
- * status; without one it rejects with core's `RetryError`. A slot is taken until the response's body was read.
+ * status; without one it rejects with core's `RetryError`, or, with `retry: false`, with the only attempt's own error, so
+ * that ky and others that repeat can judge it. A slot is taken until the response's body was read.
  *
  * ```ts
  * import { memoryRegistry } from "@rollcall/core";
@@ -125,6 +127,8 @@ export function createFetch(options: CreateFetchOptions): DiscoveryFetch {
 }
 
 interface FetchRules extends ExchangeRules<string>, Closable {
+  /** Whether there is one attempt only: then its own error is the call's, for whoever repeats it. */
+  readonly once: boolean;
   readonly service: string;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -144,6 +148,7 @@ function fetchRules(registry: Registry, options: ServiceFetchOptions & ServiceQu
       retry: own === undefined ? false : { ...own, backoff: own.backoff ?? patientBackoff(own.env ?? env) },
     });
     return {
+      once: retry === false,
       service,
       client,
       headers: options.headers ?? {},
@@ -187,7 +192,8 @@ async function fetchFrom(
     { method, target: url.pathname + url.search, headers, streams: body instanceof ReplayStream },
     (method, target, withBody) => {
       const request = { method, target, init: { ...others, headers }, body: withBody ? body : null };
-      return new BuiltInExchange(rules, builtIn, request, options).run();
+      const answer = new BuiltInExchange(rules, builtIn, request, options).run();
+      return rules.once ? answer.catch((error: unknown) => Promise.reject(onlyError(error))) : answer;
     },
     (answer) => answer.drop(),
   );

@@ -1,8 +1,8 @@
-import { isDiscoveryError } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import type { InstancePool } from "./instance-pool.ts";
 import { LightSignal } from "./light-signal.ts";
 import { normalizeMethod } from "./method.ts";
+import { onlyError } from "./only-error.ts";
 import { PoolExchange } from "./pool-exchange.ts";
 import { Relay } from "./relay.ts";
 import { RelayedAnswer } from "./relayed-answer.ts";
@@ -107,8 +107,4 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     // A stream that was not touched is as good as new: whoever dispatched it may want to send it elsewhere.
     if (answer !== undefined || this.body?.touched === true) super.end(answer);
   }
-}
-
-function onlyError(error: unknown): unknown {
-  return isDiscoveryError(error, "RETRY") && error instanceof AggregateError ? error.errors.at(-1) : error;
 }
