@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { memoryRegistry } from "@rollcall/core";
 import express from "express";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type DiscoveryOptions, announce, discovery, health } from "./index.ts";
+import { type DiscoveryOptions, announce, discovery } from "./index.ts";
 
 async function serve(app: ReturnType<typeof express>): Promise<string> {
   const server = createServer(app).listen(0, "127.0.0.1");
@@ -89,6 +89,32 @@ describe("discovery", () => {
     }
   });
 
+  it("tells clients which request they serve, so that one that was repeated is not multiplied", async () => {
+    const registry = made();
+    let seen = 0;
+    for (const tag of ["a", "b", "c"]) {
+      const failing = createServer((_, response) => {
+        seen++;
+        response.writeHead(503).end();
+      }).listen(0, "127.0.0.1");
+      const options = { registry, service: "lorem", tags: [tag], drainMs: 0, signals: false } as const;
+      const announced = await announce(failing, options);
+      onTestFinished(() => announced.close());
+    }
+    await using own = discovery({ registry, clients: { lorem: {} } });
+    const app = express().use(own);
+    app.get("/word", (request, response, next) => {
+      const answer = request.discovery.client("lorem").request("/word");
+      answer.then(({ statusCode, body }) => body.dump().then(() => response.sendStatus(statusCode))).catch(next);
+    });
+    const url = await serve(app);
+    expect((await fetch(`${url}/word`)).status).toBe(503);
+    expect(seen).toBe(3);
+    seen = 0;
+    expect((await fetch(`${url}/word`, { headers: { "x-rollcall-attempt": "2" } })).status).toBe(503);
+    expect(seen).toBe(1);
+  });
+
   it.each<[string, object]>([
     ["registry", { registry: undefined }],
     ["registry.instancer", { registry: {} }],
@@ -101,30 +127,5 @@ describe("discovery", () => {
   ])("refuses a wrong %s", (path, wrong) => {
     const options = { registry: made(), clients: {}, ...wrong } as DiscoveryOptions<string>;
     expect(() => discovery(options)).toThrow(expect.objectContaining({ code: "INVALID_OPTION", path }));
-  });
-});
-
-describe("health", () => {
-  it("says ok, and draining from the moment in which the shutdown began", async () => {
-    const registry = made();
-    const app = express().get("/health", health());
-    const server = createServer(app).listen(0, "127.0.0.1");
-    const announced = await announce(server, { registry, service: "lorem", drainMs: 200, signals: false });
-    const url = `http://127.0.0.1:${announced.instance.port}/health`;
-    const before = await fetch(url);
-    expect([before.status, await before.json()]).toEqual([200, { status: "ok" }]);
-    expect(before.headers.get("cache-control")).toBe("no-store");
-    const closing = announced.close();
-    const after = await fetch(url);
-    expect([after.status, await after.json()]).toEqual([503, { status: "draining" }]);
-    expect(after.headers.get("connection")).toBe("close");
-    await closing;
-  });
-
-  it("says ok in a server that is not announced, and answers HEAD", async () => {
-    const url = await serve(express().use("/health", health()));
-    expect((await fetch(`${url}/health`)).status).toBe(200);
-    const head = await fetch(`${url}/health`, { method: "HEAD" });
-    expect([head.status, await head.text()]).toEqual([200, ""]);
   });
 });

@@ -10,16 +10,17 @@ import {
   required,
 } from "@rollcall/core";
 import { type HttpClient, type ServiceClientOptions, checkServiceClient, serviceClient } from "@rollcall/http";
+import { whileServing } from "@rollcall/http/server";
 
-/** One client. `service` is needed only where it is not the client's name. */
-export type ClientOptions = Omit<ServiceClientOptions, "service"> & { readonly service?: string | undefined };
+/** One client of the middleware. `service` is needed only where it is not the client's name. */
+export type DiscoveryClientOptions = Omit<ServiceClientOptions, "service"> & { readonly service?: string | undefined };
 
 /** Where to discover, and which clients there are. */
 export interface DiscoveryOptions<Name extends string> {
   /** Stays the caller's. */
   readonly registry: Registry;
   /** By their names, which are their services' names unless `service` says otherwise. `{}` for all defaults. */
-  readonly clients: Readonly<Record<Name, ClientOptions>>;
+  readonly clients: Readonly<Record<Name, DiscoveryClientOptions>>;
 }
 
 /** Balanced HTTP clients by name. */
@@ -42,6 +43,9 @@ export interface DiscoveryMiddleware<Name extends string = string> extends Disco
  * `@rollcall/express/augment` once. Discovers nothing before a client is first used. The caller closes it, after the
  * server: closing closes the clients.
  *
+ * What is called while a request is served knows of it (`whileServing` of `@rollcall/http/server`): a request that was
+ * sent before is not multiplied by retries of its own, and no call outlasts the deadline that its caller told.
+ *
  * ```ts
  * import "@rollcall/express/augment";
  * import { memoryRegistry } from "@rollcall/core";
@@ -63,7 +67,7 @@ export function discovery<Name extends string>(options: DiscoveryOptions<Name>):
   checkOptions("", options, { registry: required(is.registry), clients: required(is.object) });
   const { registry, clients } = options;
   const declared = new Map<string, ServiceClientOptions>();
-  for (const [name, given] of Object.entries<ClientOptions>(clients)) {
+  for (const [name, given] of Object.entries<DiscoveryClientOptions>(clients)) {
     is.object(given, `clients.${name}`);
     const complete = { ...given, service: given.service ?? name };
     checkServiceClient(`clients.${name}`, complete);
@@ -91,7 +95,7 @@ export function discovery<Name extends string>(options: DiscoveryOptions<Name>):
     next: () => void,
   ): void => {
     request.discovery = given;
-    next();
+    whileServing(request, next);
   };
   const life = closable(async () => {
     closed = true;
