@@ -11,7 +11,7 @@ import type { Registry } from "@rollcall/core";
 import { SERVICE, TAGS } from "@rollcall/lorem-server";
 import { DiscoveryModule } from "@rollcall/nestjs";
 import type { Response } from "express";
-import { failureAnswer } from "./failure-answer.ts";
+import { callerAnswer } from "./caller-answer.ts";
 import { SdLoremController } from "./sd-lorem.controller.ts";
 
 /**
@@ -36,7 +36,7 @@ export class FailureFilter implements ExceptionFilter {
     const response = host.switchToHttp().getResponse<Response>();
     // The caller left, and the call was given up for that reason: there is nobody to tell.
     if (response.closed) return;
-    const { status, body } = failureAnswer(error);
+    const { status, body } = callerAnswer(error);
     response.status(status).json(body);
   }
 }

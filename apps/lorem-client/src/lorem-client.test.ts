@@ -69,7 +69,10 @@ describe("the lorem client", () => {
     const registry = embedded();
     const lines: string[] = [];
     const lorem = await client(registry, (line) => lines.push(line));
-    expect(await ask(lorem, word)).toMatchObject({ status: 503, body: { error: "no lorem server is available" } });
+    expect(await ask(lorem, word)).toMatchObject({
+      status: 503,
+      body: { error: 'no instance of "lorem" is available' },
+    });
     const { instanceId } = await server(registry, "express");
     expect(await ask(lorem, word)).toMatchObject({ status: 200, instance: instanceId });
     expect(lines.map((line) => line.replace(/127.*/, "…"))).toEqual([
@@ -144,7 +147,10 @@ describe("the lorem client", () => {
     registry.freeze(instanceId);
     http.close();
     http.closeAllConnections();
-    expect(await ask(lorem, word)).toMatchObject({ status: 503, body: { error: "no lorem server could be reached" } });
+    expect(await ask(lorem, word)).toMatchObject({
+      status: 503,
+      body: { error: '"lorem" could not be reached, or broke off' },
+    });
   });
 
   it("answers 504 when no server answers in time", async () => {
@@ -154,7 +160,7 @@ describe("the lorem client", () => {
     const startedAt = performance.now();
     expect(await ask(lorem, word)).toMatchObject({
       status: 504,
-      body: { error: "the lorem servers did not answer in time" },
+      body: { error: '"lorem" did not answer in time' },
     });
     expect(performance.now() - startedAt).toBeLessThan(4_000);
   });
