@@ -105,7 +105,7 @@ describe("discovery", () => {
     const app = express().use(own);
     app.get("/word", (request, response, next) => {
       const answer = request.discovery.client("lorem").request("/word");
-      answer.then(({ statusCode, body }) => body.dump().then(() => response.sendStatus(statusCode))).catch(next);
+      answer.then(({ statusCode, body }) => body.dump().then(() => response.sendStatus(statusCode)), next);
     });
     const url = await serve(app);
     expect((await fetch(`${url}/word`)).status).toBe(503);
