@@ -4,7 +4,6 @@ import { type BalanceOptions, dispatchBalanced } from "./dispatch-exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch-balanced.ts";
 import type { HttpClientOptions } from "./http-options.ts";
 import type { Relay, RelayController } from "./relay.ts";
-import type { RequestBody } from "./request-body.ts";
 import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
 import { requestRules } from "./request-rules.ts";
 
@@ -50,9 +49,9 @@ export interface HttpClient extends Closable {
 
 /** A request as undici's `dispatch` takes it, without the origin, which the balancer chooses, and how it is balanced. */
 export interface DispatchRequest
-  extends Omit<Dispatcher.DispatchOptions, "origin" | "idempotent" | "body">, BalanceOptions {
-  readonly body?: RequestBody;
-}
+  extends
+    Omit<Dispatcher.DispatchOptions, "origin" | "idempotent" | "body">,
+    Pick<RequestOptions, keyof BalanceOptions | "body"> {}
 
 /**
  * Makes an {@link HttpClient}: one undici pool per instance. Starts to discover at once, connects at the first request.
