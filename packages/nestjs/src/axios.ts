@@ -1,0 +1,6 @@
+export {
+  DiscoveryHttpModule,
+  type DiscoveryHttpModuleAsyncOptions,
+  type DiscoveryHttpModuleOptions,
+  type DiscoveryHttpOptions,
+} from "./discovery-http.module.ts";

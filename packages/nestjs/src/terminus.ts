@@ -1,0 +1,6 @@
+export {
+  type DiscoveryHealth,
+  type DiscoveryHealthOptions,
+  DiscoveryHealthIndicator,
+  type ServiceHealth,
+} from "./discovery-health-indicator.ts";
