@@ -72,7 +72,8 @@ class DiscoveryDispatcher extends Dispatcher implements AsyncDisposable {
     try {
       rules = this.#hosts.find(String(options.origin));
     } catch (error) {
-      new Relay(handler, this.#running, () => undefined).fail(error);
+      const relay = new Relay(handler, this.#running, () => undefined);
+      queueMicrotask(() => relay.fail(error));
       return true;
     }
     if (rules === undefined) return this.#pass(options, handler);

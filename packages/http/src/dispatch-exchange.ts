@@ -26,10 +26,10 @@ import type { TransferOptions } from "./transfer.ts";
  * await request("http://lorem/word", { dispatcher, method: "POST", ...balance });
  * ```
  */
-export interface BalanceOptions extends Pick<
-  RequestOptions,
-  "key" | "avoid" | "timeoutMs" | "idempotent" | "incoming"
-> {}
+export interface BalanceOptions extends Pick<RequestOptions, "key" | "avoid" | "timeoutMs" | "incoming"> {
+  /** As of {@link RequestOptions}. undici has this one too, and its types take no `undefined`. */
+  readonly idempotent?: boolean;
+}
 
 /** What a dispatcher knows of a service that all requests to it need. */
 export interface DispatchRules extends RequestRules {
@@ -57,7 +57,8 @@ export function dispatchBalanced(
     handler.onRequestStart?.(relay, null);
     exchange = new DispatchExchange(rules, options, relay, signal);
   } catch (error) {
-    relay.fail(error);
+    // Not before who dispatches has the stream that is to fail: undici's pipeline returns it only after this.
+    queueMicrotask(() => relay.fail(error));
     return;
   }
   exchange.run().catch((error: unknown) => relay.fail(rules.once ? onlyError(error) : error));
