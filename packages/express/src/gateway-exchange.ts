@@ -66,6 +66,11 @@ export class GatewayExchange implements Handler {
       return;
     }
     this.#upload?.answered();
+    const encoding = headers["transfer-encoding"];
+    if (encoding !== undefined && encoding.toLowerCase() !== "chunked") {
+      // Passed on, the caller would take what is still encoded for the body itself.
+      throw new Error("the instance's answer is encoded for transfer in a way that is not undone here");
+    }
     const mayHaveTrailers = request.httpVersion === "1.1" && request.method !== "HEAD" && statusCode !== 304;
     response.writeHead(statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
   }

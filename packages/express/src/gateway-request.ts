@@ -19,7 +19,7 @@ export interface GatewayLimits {
 
 /**
  * Why a request is not passed on, as far as its head tells: it is larger than allowed, or what the next hop would be told
- * is not what came (two hosts, one that is none, an encoding that was left undone). Undefined if it may pass.
+ * is not what came (no version of HTTP, two hosts, or one that is none, an encoding that was left undone). Undefined if it may pass.
  */
 export function refusal(request: IncomingMessage, limits: GatewayLimits): GatewayRefusal | undefined {
   const { rawHeaders, headers, method } = request;
@@ -33,7 +33,9 @@ export function refusal(request: IncomingMessage, limits: GatewayLimits): Gatewa
     if (name.length === 4 && name.toLowerCase() === "host") hosts++;
   }
   if (bytes > limits.maxHeaderBytes) return TOO_MANY_HEADERS;
-  if (method === "TRACE" || method === "CONNECT" || hosts > 1) return BAD_REQUEST;
+  // Node takes a line without a version for HTTP/0.9, and what follows a bare line feed in it for headers.
+  if (request.httpVersionMajor !== 1 || hosts > 1) return BAD_REQUEST;
+  if (method === "TRACE" || method === "CONNECT") return BAD_REQUEST;
   if (headers.host !== undefined && !HOST.test(headers.host)) return BAD_REQUEST;
   const encoding = headers["transfer-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "chunked") return BAD_REQUEST;
