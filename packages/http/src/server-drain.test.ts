@@ -2,8 +2,10 @@ import { type IncomingMessage, type RequestListener, type Server, createServer, 
 import { type AddressInfo, type Socket, connect } from "node:net";
 import { once } from "node:events";
 import { Agent } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { manualClock } from "@rollcall/testing";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { isDraining, serverDrain } from "./server-drain.ts";
 
 const servers: Server[] = [];
@@ -25,6 +27,7 @@ function keepAliveAgent(): Agent {
 
 async function get(port: number, agent: Agent): Promise<{ body: string; connection: string | undefined }> {
   const outgoing = request({ port, host: "127.0.0.1", agent });
+  outgoing.on("error", () => undefined); // comes with a reset besides the answer's own
   outgoing.end();
   const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
   let body = "";
@@ -161,6 +164,57 @@ describe("serverDrain", () => {
     expect(performance.now() - finishedMs).toBeLessThan(1_000);
   });
 
+  it.each(["stop", "the framework's own close"])(
+    "lets an answer leave whole that was ended before the %s",
+    async (how) => {
+      const size = 20_000_000; // more than the system takes at once
+      const { server, port } = await listen((_, response) => response.end(Buffer.alloc(size)));
+      const drain = serverDrain(server);
+      const client = await open(port);
+      client.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+      await once(server, "request");
+      drain.begin();
+      const stopped = how === "stop" ? drain.stop({ graceMs: 60_000 }) : once(server, "close");
+      if (how !== "stop") {
+        server.close();
+        drain.sweep();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 250)); // the client takes its time
+      let received = 0;
+      for await (const chunk of client) received += (chunk as Buffer).length;
+      expect(received).toBeGreaterThan(size);
+      await stopped;
+    },
+  );
+
+  it("breaks off an answer that only the end of its connection would delimit, so that it cannot look whole", async () => {
+    const { server, port } = await listen((_, response) => response.write("the first half"));
+    const drain = serverDrain(server);
+    const client = await open(port);
+    const failed = once(client, "error");
+    client.write("GET / HTTP/1.0\r\nhost: x\r\n\r\n");
+    await once(client, "data");
+    const ended = vi.fn();
+    client.on("end", ended).resume();
+    await drain.stop({ graceMs: 50 });
+    expect(await failed).toMatchObject([{ code: "ECONNRESET" }]);
+    expect(ended).not.toHaveBeenCalled();
+  });
+
+  it("cuts off connections of a Unix socket as well", async () => {
+    const path = join(tmpdir(), `drain-${process.pid}.sock`);
+    const server = createServer((_, response) => response.write("never ends")).listen(path);
+    servers.push(server);
+    const drain = serverDrain(server);
+    const client = connect(path);
+    const closed = once(client, "close");
+    client.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    await once(client, "data");
+    client.resume();
+    await drain.stop({ graceMs: 50 });
+    await closed;
+  });
+
   it("cuts off what is still under way after the grace period", async () => {
     const { server, port } = await listen((_, response) => response.write("never ends"));
     const drain = serverDrain(server);
@@ -176,12 +230,11 @@ describe("serverDrain", () => {
     const drain = serverDrain(server);
     server.on("upgrade", (_, socket) => socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
     const client = await open(port);
-    client.on("error", () => undefined);
     client.write("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n");
     await once(client, "data");
-    const closed = once(client, "close");
+    const broken = once(client, "error");
     await drain.stop({ graceMs: 50 });
-    await closed;
+    expect(await broken).toMatchObject([{ code: "ECONNRESET" }]);
   });
 
   it("cuts off at once when the signal aborts, before or meanwhile", async () => {

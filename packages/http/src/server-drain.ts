@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { type Abortable, type Env, resolveEnv, sleep } from "@rollcall/core";
 
 /** A server of `node:http` or `node:https`. */
@@ -72,7 +73,7 @@ export function isDraining(of: IncomingMessage | HttpServer): boolean {
 class NodeServerDrain implements ServerDrain {
   readonly #server: HttpServer;
   readonly #env: Env;
-  /** All open connections, also upgraded ones, which Node itself does not keep. */
+  /** All open connections, also upgraded ones, which Node itself does not keep; those with TLS twice. */
   readonly #sockets = new Set<Socket>();
   #draining = false;
   /** When something last came, since the drain began. */
@@ -82,11 +83,13 @@ class NodeServerDrain implements ServerDrain {
   constructor(server: HttpServer, env: Env) {
     this.#server = server;
     this.#env = env;
-    server.on("connection", (socket: Socket) => {
+    const onConnection = (socket: Socket): void => {
       this.#sockets.add(socket);
       if (this.#draining) this.#lastMs = this.#env.now();
       socket.once("close", () => this.#sockets.delete(socket));
-    });
+    };
+    server.on("connection", onConnection);
+    server.on("secureConnection", onConnection); // the same once more, as Node's HTTP sees it
   }
 
   get draining(): boolean {
@@ -96,6 +99,9 @@ class NodeServerDrain implements ServerDrain {
   begin(): void {
     if (this.#draining) return;
     this.#draining = true;
+    // For the framework's calls, and for those of Node's own close(), too.
+    const closeIdle = this.#server.closeIdleConnections.bind(this.#server);
+    this.#server.closeIdleConnections = () => this.#sparing(closeIdle);
     // First of all listeners: it must have spoken before the application writes a header.
     this.#server.prependListener("request", (_request: IncomingMessage, response: ServerResponse) => {
       response.shouldKeepAlive = false;
@@ -135,8 +141,8 @@ class NodeServerDrain implements ServerDrain {
     this.begin();
     return new Promise((resolve) => {
       const cutOff = (): void => {
-        this.#server.closeAllConnections();
-        for (const socket of this.#sockets) socket.destroy();
+        for (const socket of this.#sockets) cut(socket);
+        this.#server.closeAllConnections(); // those that are older than this drain
       };
       const cancel = Number.isFinite(graceMs) ? this.#env.after(graceMs, cutOff, { keepAlive: true }) : () => undefined;
       // Called with an error if the server was not listening, but not before its last connection is gone either.
@@ -151,7 +157,28 @@ class NodeServerDrain implements ServerDrain {
     });
   }
 
+  /**
+   * Node takes a connection for idle as soon as its answer was ended, and destroys it though most of that may have to leave
+   * still. Those connections cannot be destroyed while `closeIdle` runs.
+   */
+  #sparing(closeIdle: () => void): void {
+    const leaving = [...this.#sockets].filter((socket) => socket.writableLength > 0);
+    for (const socket of leaving) socket.destroy = () => socket; // in front of its class's own
+    try {
+      closeIdle();
+    } finally {
+      for (const socket of leaving) Reflect.deleteProperty(socket, "destroy");
+    }
+  }
+
   #closeSilent(): void {
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
   }
+}
+
+/** With a reset: an answer that has no length ends with its connection, and must not look whole if it is not. */
+function cut(socket: Socket): void {
+  // Only TCP can be reset: what lies under TLS is, a Unix socket is not.
+  if (socket.destroyed || socket instanceof TLSSocket || socket.remoteAddress === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }
