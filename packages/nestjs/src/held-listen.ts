@@ -12,15 +12,19 @@ export function holdListen(adapter: HttpAdapter, until: () => Promise<void>): vo
   adapter.listen = (...given: unknown[]): unknown => {
     const callback = given.at(-1);
     if (typeof callback !== "function") return listen(...given);
-    const told = (...about: unknown[]): void => {
-      if (about[0] instanceof Error) callback(...about);
-      else {
-        until().then(
-          () => callback(...about),
-          (error: unknown) => callback(error instanceof Error ? error : new Error(String(error))),
-        );
-      }
+    const told = async (...about: unknown[]): Promise<void> => {
+      const failed = about[0] instanceof Error ? about[0] : await failureOf(until);
+      callback(...(failed === undefined ? about : [failed]));
     };
-    return listen(...given.slice(0, -1), told);
+    return listen(...given.slice(0, -1), (...about: unknown[]) => void told(...about));
   };
+}
+
+async function failureOf(until: () => Promise<void>): Promise<Error | undefined> {
+  try {
+    await until();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error), { cause: error });
+  }
 }

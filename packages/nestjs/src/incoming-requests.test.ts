@@ -45,7 +45,7 @@ const statusOf = async (client: HttpClient): Promise<number> => (await client.fe
 @Injectable()
 class AskingGuard implements CanActivate {
   constructor(@InjectClient("lorem") readonly lorem: HttpClient) {}
-  async canActivate(_: ExecutionContext): Promise<boolean> {
+  async canActivate(): Promise<boolean> {
     return (await statusOf(this.lorem)) === 503;
   }
 }

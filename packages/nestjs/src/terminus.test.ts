@@ -19,7 +19,7 @@ beforeEach(() => {
 async function start(
   options: Partial<ForRootOptions>,
   features: readonly string[],
-  { adapter = "express" as Adapter, check = {} as DiscoveryHealthOptions } = {},
+  { adapter, check = {} }: { readonly adapter?: Adapter; readonly check?: DiscoveryHealthOptions } = {},
 ): Promise<{ app: INestApplication<Server>; health: () => Promise<unknown[]> }> {
   @Controller("health")
   class HealthController {

@@ -54,9 +54,9 @@ export async function listen(app: INestApplication<Server>): Promise<string> {
 export async function instanceOf(
   registry: Registry,
   said: Pick<InstanceInit, "service" | "tags">,
-  onRequest: RequestListener,
+  onRequest: (...given: Parameters<RequestListener>) => unknown,
 ): Promise<void> {
-  const server = createServer(onRequest).listen(0, "127.0.0.1");
+  const server = createServer((request, response) => void onRequest(request, response)).listen(0, "127.0.0.1");
   closing(await announce(server, { ...said, registry, drainMs: 0, signals: false }));
 }
 
