@@ -248,6 +248,26 @@ describe("HTTP/2", () => {
     expect(a.connections()).toBeGreaterThan(1);
   });
 
+  it("is spoken by a dispatcher to the instances of a mixed fleet that do, with certificates for the service's name", async () => {
+    await using modern = await http2Server();
+    await using old = await httpsServer();
+    const registry = await registryOf([modern.instance, old.instance]);
+    const servername = ({ service }: { readonly service: string }) => `${service}.test`;
+    const tls = { ca: cert, servername };
+    await using dispatcher = discoveryDispatcher({ registry, defaults: { tls, pool: { allowH2: true } } });
+    const answers = Array.from({ length: 20 }, async (_, n) => {
+      const { body } = await request("https://lorem/", { dispatcher, method: "POST", body: `<${n}>` });
+      return body.text();
+    });
+    expect(new Set(await Promise.all(answers)).size).toBe(11);
+    expect(modern.seen).toEqual(Array.from({ length: 10 }, () => "POST 2.0"));
+    expect(old.seen).toEqual(Array.from({ length: 10 }, () => "POST 1.1"));
+    // The same instances under a name that their certificates are not for.
+    for (const { instance } of [modern, old]) await registry.registrar({ ...instance, service: "ipsum" }).register();
+    await expect(request("https://ipsum/", { dispatcher })).rejects.toMatchObject({ code: "RETRY" });
+    expect(modern.seen.length + old.seen.length).toBe(20);
+  });
+
   it("is spoken by a dispatcher too, streams included", async () => {
     await using server = await http2Server();
     const registry = await registryOf([server.instance]);
