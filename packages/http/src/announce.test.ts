@@ -129,6 +129,7 @@ describe("announce", () => {
     ["signals", { signals: ["SIGTERM", "SIGNONE"] }],
     ["signals", { signals: ["SIGTERM", "SIGKILL"] }],
     ["closeAfter.0.close", { closeAfter: [{}] }],
+    ["onDrained", { onDrained: 1 }],
     ["onError", { onError: 1 }],
   ])("refuses a wrong %s before the server listens", async (path, wrong) => {
     const own = server();
@@ -155,9 +156,8 @@ describe("announce", () => {
     const own = listening();
     await using announced = await announce(own, { ...quiet, registry: there, onError });
     expect(announced.registrar.registered).toBe(false);
-    expect(onError).toHaveBeenCalledExactlyOnceWith(
-      expect.objectContaining({ message: expect.stringContaining("down") }),
-    );
+    const message = `${announced.instance.id} could not be registered in "memory", and is tried again: down`;
+    expect(onError).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message }));
     expect(await status(portOf(own))).toBe(200);
     there.start();
     await vi.waitFor(() => expect(there.instances("lorem")).toEqual([announced.instance]), 5_000);
@@ -169,7 +169,9 @@ describe("announce", () => {
     const own = listening();
     const clock = manualClock();
     const options = { ...quiet, registry: there, required: true, env: clock.env };
-    await expect(announce(own, options)).rejects.toThrow("down");
+    await expect(announce(own, options)).rejects.toThrow(
+      /^lorem-127.0.0.1-\d+ could not be registered in "memory", as is required: down$/,
+    );
     there.start();
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect(there.instances("lorem")).toEqual([]);
@@ -209,6 +211,7 @@ describe("announce", () => {
       registry: there,
       drainMs: 5_000,
       env: clock.env,
+      onDrained: () => steps.push(own.listening ? "too early" : "drained"),
       closeAfter: [
         { close: async () => void steps.push("clients") },
         { close: async () => void steps.push("registry") },
@@ -225,7 +228,7 @@ describe("announce", () => {
     await clock.advance(1);
     await clock.advance(50); // nothing more comes
     await closing;
-    expect(steps).toEqual(["server", "clients", "registry"]);
+    expect(steps).toEqual(["drained", "server", "clients", "registry"]);
     await expect(status(port)).rejects.toMatchObject({ code: "ECONNREFUSED" });
     expect(announced.close()).toBe(closing);
   });
@@ -258,6 +261,22 @@ describe("announce", () => {
     own.close();
     await vi.waitFor(() => expect(there.instances("lorem")).toEqual([]));
     await announced.close();
+  });
+
+  it("goes on if onDrained fails, also later, and then rejects with its error", async () => {
+    const failure = new Error("no goodbye");
+    for (const onDrained of [
+      () => {
+        throw failure;
+      },
+      () => Promise.reject(failure),
+    ]) {
+      const close = vi.fn(async () => undefined);
+      const options = { ...quiet, registry: registry(), onDrained, closeAfter: [{ close }] };
+      const announced = await announce(listening(), options);
+      await expect(announced.close()).rejects.toBe(failure);
+      expect(close).toHaveBeenCalledOnce();
+    }
   });
 
   it("closes everything in closeAfter even if one fails, and then rejects with its error", async () => {

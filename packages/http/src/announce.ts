@@ -14,6 +14,7 @@ import {
   checkOptions,
   closable,
   is,
+  messageOf,
   required,
   resolveEnv,
   untilAborted,
@@ -45,6 +46,11 @@ export interface AnnounceOptions extends Omit<InstanceInit, "host" | "port">, Ab
    * is waited for any more, connections are cut. A third one has its usual effect.
    */
   readonly signals?: readonly ShutdownSignal[] | false | undefined;
+  /**
+   * Called when clients had their time to notice, and the server stops accepting: for connections that are no requests and
+   * would not end by themselves, such as WebSockets, which may be said goodbye to now. After `graceMs` they are cut.
+   */
+  readonly onDrained?: (() => unknown) | undefined;
   /** What is closed last, in this order: clients first, then their registry. Given here, it is no longer the caller's. */
   readonly closeAfter?: readonly { close(): Promise<void> }[] | undefined;
   /**
@@ -64,8 +70,8 @@ export interface Announced extends Closable {
   /**
    * The whole shutdown, in the order that loses no call: not ready any more (health checks 503, answers say
    * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice, and until nothing more comes → no
-   * more connections → requests under way finish, at most `graceMs` → `closeAfter` is closed. Rejects only if something
-   * in `closeAfter` does.
+   * more connections, `onDrained` is called → requests under way finish, at most `graceMs` → `closeAfter` is closed.
+   * Rejects only if `onDrained` or something in `closeAfter` does.
    */
   close(): Promise<void>;
 }
@@ -115,13 +121,18 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
   let ignoreSignals = (): void => undefined;
 
   const life = closable(async () => {
+    const errors: unknown[] = [];
     server.off("close", onServerClose);
     cancelled.abort(new ClosedError("the announced server"));
     drain.begin();
     await announcement?.withdraw();
     if (announcement !== undefined && server.listening) await drain.quiet({ signal: hurried.signal });
-    await drain.stop({ graceMs, signal: hurried.signal });
-    const errors: unknown[] = [];
+    const stopped = drain.stop({ graceMs, signal: hurried.signal });
+    if (announcement !== undefined) {
+      // Not awaited: what it does to connections is.
+      callDrained(options).catch((error: unknown) => errors.push(error));
+    }
+    await stopped;
     for (const resource of options.closeAfter ?? []) {
       const closing = closeOne(resource).catch((error: unknown) => errors.push(error));
       await untilAborted(closing, hurried.signal).catch(() => undefined);
@@ -149,9 +160,12 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     const place = placeOf(server, { host, port });
     announcement = createAnnouncement(registry.registrar({ ...said, ...place }), { drainMs, env });
     await registerWith(announcement, options.signal, (error) => {
-      if (options.required === true || options.signal?.aborted === true) throw error;
+      if (options.signal?.aborted === true) throw error;
+      const failed = `${announcement?.instance.id} could not be registered in "${registry.name}"`;
+      if (options.required === true)
+        throw new Error(`${failed}, as is required: ${messageOf(error)}`, { cause: error });
       // A shutdown that came first is no failure: the caller gets what it can close again.
-      if (!drain.draining) onError(error);
+      if (!drain.draining) onError(new Error(`${failed}, and is tried again: ${messageOf(error)}`, { cause: error }));
     });
   } catch (error) {
     server.off("close", onServerClose);
@@ -169,6 +183,10 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     },
     ...life,
   };
+}
+
+async function callDrained({ onDrained }: AnnounceOptions): Promise<void> {
+  await onDrained?.();
 }
 
 /** A `close` that throws is one that rejects. */
@@ -255,6 +273,7 @@ const CHECKS = {
       is.function(Reflect.get(Object(resource), "close"), `${path}.${index}.close`);
     }
   },
+  onDrained: is.function,
   onError: is.function,
   signal: is.object,
   env: is.env,
