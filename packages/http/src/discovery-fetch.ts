@@ -158,6 +158,7 @@ function fetchRules(registry: Registry, options: ServiceFetchOptions & ServiceQu
       unsent: own?.unsent,
       env: resolveEnv(own?.env ?? env),
       timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      attemptTimeoutMs: own?.attemptTimeoutMs,
       sendDeadline: options.sendDeadline === true,
       ...closable(async () => {
         await client.close();

@@ -47,6 +47,8 @@ export interface ExchangeRules<C> {
   readonly env: Env;
   /** Of a whole call, where it does not say otherwise. */
   readonly timeoutMs: number;
+  /** Of each attempt, if it has a limit of its own. */
+  readonly attemptTimeoutMs: number | undefined;
   /** Whether instances are told how much time is left. */
   readonly sendDeadline: boolean;
 }
@@ -131,9 +133,10 @@ export abstract class Exchange<C, A extends Answer> {
     if (this.#seen === 0 && this.#endsAt === undefined) return undefined;
     const headers: string[] = [];
     if (this.#seen > 0) headers.push(ATTEMPT_HEADER, String(this.#seen + 1));
-    if (this.#endsAt !== undefined && this.#endsAt !== Infinity) {
-      headers.push(DEADLINE_HEADER, String(Math.max(0, Math.floor(this.#endsAt - this.#rules.env.now()))));
-    }
+    const { env, attemptTimeoutMs = Infinity } = this.#rules;
+    // This request is given up with its attempt, even if another one follows.
+    const leftMs = this.#endsAt === undefined ? Infinity : Math.min(attemptTimeoutMs, this.#endsAt - env.now());
+    if (leftMs !== Infinity) headers.push(DEADLINE_HEADER, String(Math.max(0, Math.floor(leftMs))));
     return headers;
   }
 

@@ -35,6 +35,7 @@ export function requestRules(options: HttpClientOptions): RequestRules {
     unsent: own?.unsent,
     env: resolveEnv(own?.env ?? env),
     timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    attemptTimeoutMs: own?.attemptTimeoutMs,
     sendDeadline: options.sendDeadline === true,
   };
 }

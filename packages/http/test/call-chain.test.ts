@@ -67,6 +67,17 @@ describe("sendDeadline", () => {
     expect([post <= 1_000, post > 500]).toEqual([true, true]);
   });
 
+  it("tells them no more than the time of the attempt, which is when this request is given up", async () => {
+    await using one = await failingServer();
+    const retry = { backoff: () => 0, timeoutMs: 3_000, attemptTimeoutMs: 500 };
+    await using client = clientOf([one.server], { sendDeadline: true, retry });
+    await (await client.request("/")).body.dump();
+    await (await client.request("/", { method: "POST", timeoutMs: 200 })).body.dump();
+    const left = one.said.map(([, deadlineMs]) => deadlineMs);
+    expect(left.slice(0, 3)).toEqual([500, 500, 500]);
+    expect(left[3]).toBeLessThanOrEqual(200);
+  });
+
   it("does so by fetch, too", async () => {
     await using one = await failingServer(200);
     await using fetched = createFetch({ registry: await registryOf([one.server]), defaults: { sendDeadline: true } });
