@@ -1,8 +1,8 @@
 // Compiles every `ts` block of the READMEs, of docs/ and of the sources' comments, each as a module of its own, against
 // the built packages. Needs a build. Prints the file and line of a block that does not compile; exits 1 if one does not.
 import { execFileSync } from "node:child_process";
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const out = join(root, ".cache", "examples");
@@ -41,6 +41,14 @@ for (const file of files.toSorted()) {
     writeFileSync(join(out, name), `${code.join("\n")}\nexport {};\n`);
     origin.set(name, { file, line });
   }
+}
+// What npm could not install at the root, because another version of something it needs is there.
+for (const folder of globSync("packages/*/node_modules/{@*/*,[!.@]*}", { cwd: root })) {
+  const name = folder.split("/node_modules/")[1];
+  if (existsSync(join(root, "node_modules", name))) continue;
+  const link = join(out, "node_modules", name);
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(join(root, folder), link);
 }
 writeFileSync(
   join(out, "tsconfig.json"),
