@@ -107,7 +107,8 @@ describe("whileServing", () => {
   });
 
   it.each([true, 0, "request", null, {}, { headers: "none" }])("does not take %j for a request", (incoming) => {
-    expect(() => servedBy(incoming as never)).toThrow(/incoming: expected the request that is being served, or false/);
+    expect(() => servedBy(incoming as never)).toThrow(/incoming: expected the request that is being served/);
+    expect(() => whileServing(incoming as never, () => expect.fail("called"))).toThrow(/request: expected the request/);
   });
 
   /** What is served 50 ms after `answer` has dealt with a request, by what that has begun. */

@@ -63,9 +63,12 @@ export function requestDeadline(request: IncomingRequest): RequestDeadline {
  * `node:http`: of others only the deadline is known): a timer or a refresh that a request has started goes on freely.
  * `whileServing(undefined, run)` leaves the request that is being served. Costs nothing for requests that carry neither
  * header.
+ *
+ * @throws InvalidOptionError
  */
 export function whileServing<T>(request: IncomingRequest | undefined, run: () => T): T {
-  const binds = request !== undefined && (isRetried(request) || remainingMs(request) !== Infinity);
+  const binds =
+    request !== undefined && isRequest(request, "request") && (isRetried(request) || remainingMs(request) !== Infinity);
   if (!binds && beingServed() === undefined) return run();
   scope ??= createScope();
   return scope.run(binds ? request : undefined, run);
@@ -74,12 +77,14 @@ export function whileServing<T>(request: IncomingRequest | undefined, run: () =>
 /** What a call serves: what it says itself, or else what surrounds it. Throws `InvalidOptionError`. */
 export function servedBy(incoming: IncomingRequest | false | undefined): IncomingRequest | undefined {
   if (incoming === undefined) return beingServed();
-  if (incoming === false) return undefined;
-  const headers: unknown = Reflect.get(Object(incoming), "headers");
-  if (typeof headers !== "object" || headers === null) {
-    throw new InvalidOptionError("incoming", "the request that is being served, or false", incoming);
-  }
-  return incoming;
+  return incoming !== false && isRequest(incoming, "incoming") ? incoming : undefined;
+}
+
+/** Throws for what has no headers, which would else fail each call without saying why. */
+function isRequest(value: IncomingRequest, path: string): true {
+  const headers: unknown = Reflect.get(Object(value), "headers");
+  if (typeof headers === "object" && headers !== null) return true;
+  throw new InvalidOptionError(path, "the request that is being served", value);
 }
 
 /** The request of the surrounding {@link whileServing}, unless it has been answered. */

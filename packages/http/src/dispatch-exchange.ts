@@ -9,6 +9,7 @@ import { RelayedAnswer } from "./relayed-answer.ts";
 import { prepareBody } from "./request-body.ts";
 import type { RequestOptions, RequestRules } from "./request-exchange.ts";
 import { mergeHeaders } from "./request-headers.ts";
+import { requestTarget } from "./request-target.ts";
 import type { TransferOptions } from "./transfer.ts";
 
 /**
@@ -73,6 +74,8 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
     const { path, idempotent, key, timeoutMs, incoming, avoid }: Dispatcher.DispatchOptions & BalanceOptions = options;
     const method = normalizeMethod(options.method);
+    // A tunnel names the host it leads to.
+    if (method !== "CONNECT") requestTarget(path);
     const request: TransferOptions = {
       ...options,
       method,
@@ -97,6 +100,10 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     const answer = new RelayedAnswer(this.#relay, (statusCode) => !this.#rules.failureStatuses.has(statusCode));
     pool.dispatch(request, answer);
     return answer.head;
+  }
+
+  protected override get replayable(): boolean {
+    return !this.#relay.expired && super.replayable;
   }
 
   protected override drop(answer: RelayedAnswer): void {

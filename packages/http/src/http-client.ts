@@ -1,9 +1,9 @@
-import { type Abortable, type Closable, type Endpoint, closable } from "@rollcall/core";
+import { type Abortable, type Closable, type Endpoint, closable, is } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import { type BalanceOptions, dispatchBalanced } from "./dispatch-exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch-balanced.ts";
 import type { HttpClientOptions } from "./http-options.ts";
-import type { Relay, RelayController } from "./relay.ts";
+import type { Relay } from "./relay.ts";
 import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
 import { requestRules } from "./request-rules.ts";
 
@@ -37,7 +37,7 @@ export interface HttpClient extends Closable {
   /**
    * undici's `dispatch()`, balanced: for those who pass an answer on as it comes, such as gateways. Nothing is made of
    * it in between, which costs a small request a good third less than `request`. The handler gets a
-   * {@link RelayController}. Never throws: the handler is told of everything, once.
+   * `RelayController`, and is told of everything, once: the only thing that is thrown is that there is none.
    */
   dispatch(options: DispatchRequest, handler: Dispatcher.DispatchHandler): void;
   /** Bounds each call that does not say otherwise, until its answer begins (`retry.timeoutMs`). */
@@ -70,8 +70,10 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   return {
     request,
     fetch: async (input, init = {}) => fetchBalanced(service, request, input, init),
-    dispatch: (request, handler) =>
-      dispatchBalanced(dispatchRules, request as Dispatcher.DispatchOptions, handler, running),
+    dispatch: (request, handler) => {
+      is.object(handler, "handler");
+      dispatchBalanced(dispatchRules, request as Dispatcher.DispatchOptions, handler, running);
+    },
     timeoutMs,
     get endpoints() {
       return client.endpoints;

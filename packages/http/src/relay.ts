@@ -21,6 +21,8 @@ export class Relay implements RelayController {
   target: Dispatcher.DispatchController | undefined;
   /** Whether the head of an answer was passed on: from then on there is only that one attempt. */
   answered = false;
+  /** Whether its time is over: there is no further attempt. */
+  expired = false;
   #aborted = false;
   #reason: Error | null = null;
   #paused = false;
@@ -64,6 +66,7 @@ export class Relay implements RelayController {
 
   expire(error: Error): void {
     if (this.answered || this.#aborted) return;
+    this.expired = true;
     this.target?.abort(error);
     // Not before the attempt has ended with it: what is aborted from here is nobody's failure.
     setImmediate(() => this.abort(error));
