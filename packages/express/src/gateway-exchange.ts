@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import { type Env, TimeoutError } from "@rollcall/core";
 import { type DispatchRequest, type HttpClient, type RelayController, failureAnswer } from "@rollcall/http";
 import { answerTrailers, responseHeaders } from "./forwarded-headers.ts";
-import { cut, refuse } from "./gateway-refuse.ts";
+import { cut, endLingering, refuse } from "./gateway-refuse.ts";
 import { type GatewayRefusal, TOO_LARGE, TOO_SLOW } from "./gateway-request.ts";
 import { BodyTooLargeError, GatewayUpload, UploadStalledError } from "./gateway-upload.ts";
 
@@ -92,7 +92,7 @@ export class GatewayExchange implements Handler {
 
   onResponseEnd(_: unknown, trailers: IncomingHttpHeaders): void {
     this.end();
-    const { response } = this;
+    const { request, response } = this;
     const kept = answerTrailers(trailers);
     if (kept !== undefined) {
       try {
@@ -101,7 +101,12 @@ export class GatewayExchange implements Handler {
         // One that Node will not send: the answer itself is whole.
       }
     }
-    response.end();
+    if (this.#upload === undefined || request.complete || response.shouldKeepAlive) {
+      response.end();
+      return;
+    }
+    void this.#upload.return();
+    endLingering(request, response, this.parts.env);
   }
 
   onResponseError(_: unknown, error: Error): void {

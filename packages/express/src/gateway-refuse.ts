@@ -4,12 +4,6 @@ import type { TLSSocket } from "node:tls";
 import type { Env } from "@rollcall/core";
 import { type GatewayRefusal, bodyFollows } from "./gateway-request.ts";
 
-/**
- * How long what a refused caller still sends is read and thrown away. A connection that is closed with something unread
- * in it is reset, and a reset may overtake the answer (RFC 9112 §9.6).
- */
-const LINGER_MS = 1_000;
-
 /** Answers instead of an instance. An answer that has begun already is broken off. */
 export function refuse(
   request: IncomingMessage,
@@ -33,6 +27,15 @@ export function refuse(
   }
   response.setHeader("connection", "close");
   response.write(body);
+  endLingering(request, response, env);
+}
+
+/**
+ * Ends an answer that closes its connection, but not before the caller has sent all of its body, for at most
+ * {@link LINGER_MS}: a connection that is closed with something unread in it is reset, and a reset may overtake the
+ * answer (RFC 9112 §9.6). What comes is thrown away.
+ */
+export function endLingering(request: IncomingMessage, response: ServerResponse, env: Env): void {
   const end = (): void => {
     cancel();
     response.end();
@@ -40,6 +43,8 @@ export function refuse(
   const cancel = env.after(LINGER_MS, end);
   request.once("end", end).once("close", end).resume();
 }
+
+const LINGER_MS = 1_000;
 
 /** Ends a connection so that nobody can take what came for all there is. */
 export function cut(response: ServerResponse): void {

@@ -79,9 +79,10 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
     return this.#waiting.promise;
   }
 
+  /** Gives it up: what still comes is thrown away. Whoever waits for it must not take that for its end. */
   async return(): Promise<Next> {
     if (!this.#over) {
-      this.#end();
+      this.#end({ error: new Error("the rest of the request's body is not wanted any more") });
       this.#request.resume();
     }
     return DONE;
