@@ -93,10 +93,7 @@ export class ApplicationAnnouncement {
     this.#ready.reject(new Error("the application was closed before it was registered"));
     if (this.#announcement === undefined) return;
     await this.#announcement.withdraw();
-    if (this.#stopLogging === undefined) return;
-    this.#stopLogging();
-    this.#stopLogging = undefined;
-    this.#logger.log(`Took back ${describe(this.#announcement.instance)}`);
+    this.#stopLogging?.();
   }
 
   /** Nobody is waited for any more. */
@@ -112,6 +109,9 @@ export class ApplicationAnnouncement {
         if (message.instance !== instance) return;
         failing = undefined;
         this.#logger.log(`Registered ${describe(instance)} in ${message.sink}`);
+      }),
+      channels.deregistered.subscribe((message) => {
+        if (message.instance === instance) this.#logger.log(`Took back ${describe(instance)} from ${message.sink}`);
       }),
       channels.registrarFailed.subscribe(({ instance: failed, operation, sink, error }) => {
         const text = `Could not ${operation} ${describe(instance)} in ${sink}: ${messageOf(error)}`;

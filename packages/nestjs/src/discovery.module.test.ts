@@ -230,12 +230,18 @@ describe("DiscoveryModule", () => {
     await second.get(Announcer).ready();
   });
 
-  it("is not held up by a registry that is down at the end", async () => {
+  it("is not held up by a registry that is down at the end, and does not say that it was told", async () => {
     const app = await create({ register: { service: "shop" }, drainMs: 20 });
+    const lines: string[] = [];
+    const push = (message: unknown): void => void lines.push(String(message));
+    app.useLogger({ log: push, error: push, warn: push });
+    onTestFinished(() => Logger.overrideLogger(false));
     await listen(app);
     await app.get(Announcer).ready();
     registry.stop(new Error("down"));
     await app.close();
+    expect(lines.filter((line) => line.startsWith("Could not deregister shop-"))).toHaveLength(1);
+    expect(lines.filter((line) => line.startsWith("Took back"))).toEqual([]);
   });
 
   it("does not register when the port is taken", async () => {
@@ -398,6 +404,13 @@ describe("DiscoveryModule.forFeature", () => {
     expect(() => DiscoveryModule.forFeature(feature as string)).toThrow(
       expect.objectContaining({ code: "INVALID_OPTION", path }),
     );
+  });
+
+  it("refuses two features of one name", () => {
+    const wrong = expect.objectContaining({ code: "INVALID_OPTION", path: "name" });
+    expect(() => DiscoveryModule.forFeature("a", { service: "a", tags: ["b"] })).toThrow(wrong);
+    const feature = { name: "a", useFactory: () => ({}) };
+    expect(() => DiscoveryModule.forFeatureAsync(feature, feature)).toThrow(wrong);
   });
 
   it("injects the registry, and lets tests override clients and registry", async () => {

@@ -1,5 +1,5 @@
-import { type DynamicModule, Global, Inject, Module, type Provider } from "@nestjs/common";
-import type { Registry } from "@rollcall/core";
+import { type DynamicModule, type FactoryProvider, Global, Inject, Module, type Provider } from "@nestjs/common";
+import { InvalidOptionError, type Registry } from "@rollcall/core";
 import { Announcer } from "./announcer.ts";
 import { provideAsync } from "./async-options.ts";
 import {
@@ -99,7 +99,7 @@ export class DiscoveryModule {
    */
   static forFeature(...features: readonly (ClientFeature | string)[]): DynamicModule {
     features.forEach(checkFeature);
-    const providers = features.flatMap(featureProviders);
+    const providers = distinct(features.flatMap(featureProviders));
     return { module: DiscoveryFeatureModule, providers, exports: providers.map(({ provide }) => provide) };
   }
 
@@ -107,13 +107,22 @@ export class DiscoveryModule {
   static forFeatureAsync(...features: readonly AsyncClientFeature[]): DynamicModule {
     features.forEach(checkAsyncFeature);
     const made = features.map(asyncFeatureProviders);
+    const providers = distinct(made.flatMap(({ feature }) => feature));
     return {
       module: DiscoveryFeatureModule,
       imports: features.flatMap((feature) => feature.imports ?? []),
-      providers: made.flatMap(({ making, feature }) => [...making, ...feature]),
-      exports: made.flatMap(({ feature }) => feature.map(({ provide }) => provide)),
+      providers: [...made.flatMap(({ making }) => making), ...providers],
+      exports: providers.map(({ provide }) => provide),
     };
   }
+}
+
+/** Of two providers with one token Nest would take the last, and say nothing. */
+function distinct(providers: readonly FactoryProvider[]): FactoryProvider[] {
+  const tokens = providers.map(({ provide }) => provide);
+  const double = tokens.find((token, index) => tokens.indexOf(token) !== index);
+  if (double === undefined) return [...providers];
+  throw new InvalidOptionError("name", "a name that no other of the features has", String(double));
 }
 
 function rootModule(

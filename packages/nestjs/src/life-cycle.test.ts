@@ -7,9 +7,17 @@ import { Controller, Get, type INestApplication, Res } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { type MicroserviceOptions, Transport } from "@nestjs/microservices";
 import { type MemoryRegistry, type Registry, createRegistry, memoryRegistry, untilAborted } from "@rollcall/core";
+import type { HttpClient } from "@rollcall/http";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { ADAPTERS, type Adapter, application, closing, freePort, listen, moduleOf } from "../test/application.ts";
-import { Announcer, DiscoveryModule, type ForRootOptions } from "./index.ts";
+import {
+  Announcer,
+  DiscoveryModule,
+  type ForRootOptions,
+  type Instances,
+  getClientToken,
+  getInstancesToken,
+} from "./index.ts";
 
 let registry: MemoryRegistry;
 
@@ -101,6 +109,17 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     expect(gate.accepted.size).toBe(1);
   });
 
+  it("with required, is refused its start without its registry, and does not listen", async () => {
+    registry.stop(new Error("registry is down"));
+    const shop = await app({ required: true }, adapter);
+    await expect(shop.listen(0, "127.0.0.1")).rejects.toThrow("registry is down");
+    expect(shop.getHttpServer().listening).toBe(false);
+    registry.start();
+    await delay(700);
+    expect(registry.instances("shop")).toEqual([]);
+    await shop.close();
+  });
+
   it("with required, is refused its start when it is closed meanwhile", async () => {
     const gate = slow();
     const shop = await app({ registry: gate.registry, required: true }, adapter);
@@ -177,6 +196,21 @@ describe("required, where nothing is registered", () => {
   it("does not let a test that only calls init() wait for a registration", async () => {
     registry.stop(new Error("registry is down"));
     await start({ register: { service: "shop" } });
+  });
+});
+
+describe("application contexts", () => {
+  it("have clients and live views, and announce nothing", async () => {
+    const url = new URL(await listen(await app({})));
+    const imports = [DiscoveryModule.forRoot({ registry }), DiscoveryModule.forFeature("shop")];
+    const context = closing(await NestFactory.createApplicationContext(moduleOf({ imports }), { logger: false }));
+    await context.get(Announcer).ready();
+    const client: HttpClient = context.get(getClientToken("shop"));
+    expect((await client.request("/nothing")).statusCode).toBe(404);
+    const instances: Instances = context.get(getInstancesToken("shop"));
+    expect(Array.from(instances, ({ port }) => port)).toEqual([Number(url.port)]);
+    await context.close();
+    await expect(client.request("/")).rejects.toMatchObject({ code: "CLOSED" });
   });
 });
 
