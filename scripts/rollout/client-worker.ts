@@ -11,7 +11,7 @@ import { answer } from "../chaos/worker.ts";
 import { type Caller, type Way, callerOf } from "./way.ts";
 import { LARGE_BYTES } from "./work.ts";
 
-/** `mixed`: half are POSTs. `reads`: the same without them. */
+/** `mixed`: half are POSTs, some are streamed. `reads`: neither, for nobody can go on with an answer that broke off. */
 export type Mix = "mixed" | "reads";
 
 export interface Calling {
@@ -82,9 +82,10 @@ setInterval(() => {
 
 function call(mix: Mix): Promise<void> {
   const now = turn++ % TURNS;
+  if (mix === "reads") return get(now % 2 === 0 ? "/large" : "/small");
   if (now === 0) return get("/feed");
-  if (now === TURNS / 2) return mix === "reads" ? get("/feed") : post("/feeds");
-  if (now % 2 === 0 && mix === "mixed") return post("/orders");
+  if (now === TURNS / 2) return post("/feeds");
+  if (now % 2 === 0) return post("/orders");
   return get(now % 4 === 1 ? "/large" : "/small");
 }
 

@@ -19,7 +19,8 @@ const USAGE = `npm run rollout -- [--backend name]… [--framework name]… [--o
   --backend    ${backends.map(({ name }) => name).join(" or ")}; default: all of them
   --framework  ${FRAMEWORKS.join(", ")}; default: all of them
   --only       a play, by its name; may be given more than once
-  --short      each play once, on one of the registries, with short drains and streams: about two minutes
+  --short      fewer servers, each restarted once, with short drains and streams; the registries take turns: two to three
+               minutes
   --list       says which plays there are
 
 The whole suite (no option) takes about half an hour and writes its table into docs/deploys.md.`;
@@ -43,7 +44,7 @@ export function readOptions(args: readonly string[]): RolloutOptions | number {
     const { short, only, backend, framework } = values;
     const onBackends = backend?.map(backendNamed) ?? backends;
     const withFrameworks = framework?.map(frameworkNamed) ?? FRAMEWORKS;
-    const chosen = only?.map(playNamed) ?? plays;
+    const chosen = only?.map(playNamed) ?? plays.filter(({ long }) => !short || long !== true);
     const all = chosen.flatMap((play) =>
       play.frameworks
         .filter((each) => withFrameworks.includes(each))

@@ -25,7 +25,7 @@ export async function perform({ play, backend, framework }: Performance, pace: P
     return { play: play.name, backend: backend.name, framework, tookMs: nowMs() - startedMs, ...rest };
   };
   try {
-    const { way, servers } = play;
+    const { way, servers = pace.servers } = play;
     const stage = await openStage({ backend, framework, way, pace, servers });
     const log = (found: readonly string[], failures: readonly Failure[] = []): Promise<void> =>
       write(`${backend.name}-${play.name}-${framework}.log`, stage, found, failures);

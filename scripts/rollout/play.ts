@@ -13,8 +13,10 @@ export interface Play {
   readonly frameworks: readonly Framework[];
   readonly way: Way;
   readonly mix: Mix;
-  /** How many servers there are in the beginning. */
-  readonly servers: number;
+  /** How many servers there are in the beginning. Default: as the pace says. */
+  readonly servers?: number;
+  /** Left out of the short form. */
+  readonly long?: true;
   /** Makes it happen. What it throws breaks the play. */
   run(stage: Stage): Promise<void>;
 }

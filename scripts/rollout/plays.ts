@@ -8,21 +8,26 @@ import type { Stage, StageServer } from "./stage.ts";
 const TRAFFIC_MS = 2_000;
 const [FEW, MANY] = [2, 10];
 
-const restart = { servers: 5, mix: "mixed", run: restartAll } as const;
+const restart = { title: "Rolling restart", mix: "mixed", run: restartAll } as const;
+const crash = {
+  title: "A copy that finds its port taken, twice, during a restart",
+  way: "client",
+  mix: "mixed",
+  run: crashTwice,
+} as const;
 
 /** All plays, in the order of the table. */
 export const plays: readonly Play[] = [
-  { name: "rolling", title: "Rolling restart", frameworks: FRAMEWORKS, way: "client", ...restart },
-  { name: "gateway", title: "Rolling restart", frameworks: ["express"], way: "gateway", ...restart },
-  { name: "dispatcher", title: "Rolling restart", frameworks: ["http"], way: "dispatcher", ...restart },
-  { name: "fetch", title: "Rolling restart", frameworks: ["http"], way: "fetch", ...restart },
+  { name: "rolling", frameworks: FRAMEWORKS, way: "client", ...restart },
+  { name: "gateway", frameworks: ["express"], way: "gateway", ...restart },
+  { name: "dispatcher", frameworks: ["http"], way: "dispatcher", long: true, ...restart },
+  { name: "fetch", frameworks: ["http"], way: "fetch", long: true, ...restart },
   {
     name: "kill",
     title: "Each server killed (SIGKILL), and started again at its port",
     frameworks: ["http"],
     way: "client",
     mix: "reads",
-    servers: 5,
     async run(stage) {
       for (const server of stage.servers) {
         await stage.kill(server);
@@ -33,13 +38,13 @@ export const plays: readonly Play[] = [
   },
   {
     name: "kill-moved",
-    title: "Each server killed (SIGKILL), and started again elsewhere",
+    title: "Two servers killed (SIGKILL), and started again elsewhere",
     frameworks: ["http"],
     way: "client",
     mix: "reads",
-    servers: 5,
     async run(stage) {
-      for (const server of stage.servers) {
+      // The registry lists the dead for a TTL. More than two could be all that three attempts find.
+      for (const server of stage.servers.slice(0, 2)) {
         await stage.kill(server);
         await stage.start();
         await sleep(stage.pace.leadMs / 2);
@@ -55,34 +60,14 @@ export const plays: readonly Play[] = [
     servers: FEW,
     run: scale,
   },
-  {
-    name: "crash",
-    title: "A copy that finds its port taken, again and again, during a restart",
-    frameworks: ["http", "nest-express"],
-    way: "client",
-    mix: "mixed",
-    servers: 5,
-    async run(stage) {
-      const [first, ...others] = stage.servers;
-      for (const server of others.slice(0, 2)) {
-        const child = await stage.startUnheard(first?.port ?? 0);
-        const { code } = await child.ended;
-        stage.demand(code !== 0 && code !== null, `it ended with exit code ${code}`);
-        stage.demand(
-          child.lines.some(({ text }) => text.includes("EADDRINUSE")),
-          "it did not say why it ended",
-        );
-        await replace(stage, server);
-      }
-    },
-  },
+  { name: "crash", frameworks: ["http"], ...crash },
+  { name: "crash-nest", frameworks: ["nest-express"], long: true, ...crash },
   {
     name: "registry",
     title: "Registry killed in the middle of a restart, and back after 3 s",
     frameworks: ["http"],
     way: "client",
     mix: "mixed",
-    servers: 5,
     async run(stage) {
       const [first, second, third, ...others] = stage.servers;
       if (first !== undefined) await replace(stage, first);
@@ -120,8 +105,24 @@ async function replace(stage: Stage, server: StageServer): Promise<void> {
   await stage.start(server.port);
 }
 
+async function crashTwice(stage: Stage): Promise<void> {
+  const [first, ...others] = stage.servers;
+  for (const server of others.slice(0, 2)) {
+    const child = await stage.startUnheard(first?.port ?? 0);
+    const { code } = await child.ended;
+    stage.demand(code !== 0 && code !== null, `it ended with exit code ${code}`);
+    stage.demand(
+      child.lines.some(({ text }) => text.includes("EADDRINUSE")),
+      "it did not say why it ended",
+    );
+    await replace(stage, server);
+  }
+}
+
 async function scale(stage: Stage): Promise<void> {
-  const added = await Promise.all(Array.from({ length: MANY - FEW }, () => stage.start()));
+  const added: StageServer[] = [];
+  // In pairs: on one machine, all at once would be a test of its processors.
+  while (added.length < MANY - FEW) added.push(...(await Promise.all([stage.start(), stage.start()])));
   const deadline = Math.max(...added.map(({ registeredAtMs }) => registeredAtMs)) + TRAFFIC_MS;
   await sleep(Math.max(stage.pace.leadMs, deadline - nowMs()));
   const first = await stage.client.ask("firstAnswers");

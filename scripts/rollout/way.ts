@@ -59,7 +59,8 @@ export function callerOf(way: Way, registry: Registry, service: string, gatewayP
   const fetch = createFetch({ registry });
   return {
     async call(method, path, body) {
-      const answer = await fetch(`http://${service}${path}`, { method, headers: JSON_BODY, body: body ?? null });
+      const init = { method, headers: JSON_BODY, body: body ?? null };
+      const answer = await fetch(`http://${service}${path}`, init);
       return { status: answer.status, text: await answer.text(), by: String(answer.headers.get(SERVED_BY)) };
     },
     ...closable(() => fetch.close()),

@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import { Body, Controller, Get, Header, Module, Post, StreamableFile } from "@nestjs/common";
 import { type AbstractHttpAdapter, NestFactory } from "@nestjs/core";
-import { DiscoveryModule, Registration } from "@rollcall/nestjs";
+import { DiscoveryModule } from "@rollcall/nestjs";
 import { SERVED_BY } from "../work.ts";
 import { HOST, type Serve, type Serving } from "./serve.ts";
 
@@ -11,10 +11,6 @@ export function nestOn(adapter: () => AbstractHttpAdapter): Serve {
     const app = await NestFactory.create(moduleOf(serving), adapter(), { logger: ["warn", "error"] });
     app.enableShutdownHooks();
     await app.listen(serving.port, HOST);
-    await app
-      .get(Registration)
-      .ready()
-      .catch(() => undefined); // it goes on by itself
   };
 }
 
@@ -36,6 +32,7 @@ function moduleOf({ registry, service, drainMs, work, name }: Serving): object {
       return new StreamableFile(work.orderFeed(body));
     }
   }
+  // oxlint-disable-next-line typescript/no-extraneous-class -- a module is a class; its decorator comes below
   class WorkModule {}
   // Node strips types, but knows no decorators yet: this is what they do.
   const routes = {
