@@ -8,7 +8,7 @@ import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
 import { type AxiosError, isAxiosError } from "axios";
 import { firstValueFrom, timeout } from "rxjs";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { application, closing, freePort, instanceOf } from "../test/application.ts";
+import { application, closing, freePort, instanceOf, until } from "../test/application.ts";
 import { DiscoveryHttpModule, type DiscoveryHttpModuleOptions } from "./axios.ts";
 import { DiscoveryModule } from "./index.ts";
 
@@ -109,15 +109,15 @@ describe("DiscoveryHttpModule", () => {
     const http = await service({ timeout: 100 });
     const late = await failure(firstValueFrom(http.get("http://lorem/")));
     expect(late.code).toMatch(/ECONNABORTED|ETIMEDOUT/);
-    await vi.waitFor(() => expect(cut).toBe(1));
+    await until(() => expect(cut).toBe(1));
     const subscription = http.get("http://lorem/", { timeout: 0 }).subscribe();
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2));
+    await until(() => expect(asked).toHaveBeenCalledTimes(2));
     subscription.unsubscribe();
-    await vi.waitFor(() => expect(cut).toBe(2));
+    await until(() => expect(cut).toBe(2));
     await expect(firstValueFrom(http.get("http://lorem/", { timeout: 0 }).pipe(timeout(100)))).rejects.toThrow(
       "Timeout",
     );
-    await vi.waitFor(() => expect(cut).toBe(3));
+    await until(() => expect(cut).toBe(3));
     const aborted = AbortSignal.abort();
     expect((await failure(firstValueFrom(http.get("http://lorem/", { signal: aborted })))).code).toBe("ERR_CANCELED");
     expect(asked).toHaveBeenCalledTimes(3);

@@ -61,7 +61,7 @@ export interface DiscoveryHealth extends Record<string, unknown> {
  *   @Get()
  *   @HealthCheck()
  *   check() {
- *     return this.health.check([() => this.discovery.check("discovery")]);
+ *     return this.health.check([() => this.discovery.isHealthy("discovery")]);
  *   }
  * }
  *

@@ -9,7 +9,16 @@ import { type MicroserviceOptions, Transport } from "@nestjs/microservices";
 import { type MemoryRegistry, type Registry, createRegistry, memoryRegistry, untilAborted } from "@rollcall/core";
 import type { HttpClient } from "@rollcall/http";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { ADAPTERS, type Adapter, application, closing, freePort, listen, moduleOf } from "../test/application.ts";
+import {
+  ADAPTERS,
+  type Adapter,
+  application,
+  closing,
+  freePort,
+  listen,
+  moduleOf,
+  until,
+} from "../test/application.ts";
 import {
   Announcer,
   DiscoveryModule,
@@ -72,7 +81,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
       Promise.all(["/ready", "/live"].map(async (path) => (await fetch(url + path)).status));
     expect([await statuses(), shop.get(Announcer).draining]).toEqual([[200, 200], false]);
     const closed = shop.close();
-    await vi.waitFor(() => expect(registry.instances("shop")).toEqual([]));
+    await until(() => expect(registry.instances("shop")).toEqual([]));
     expect([await statuses(), shop.get(Announcer).draining]).toEqual([[503, 200], true]);
     await closed;
   });
@@ -85,15 +94,13 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
       () => "answered",
       () => "cut",
     );
-    await vi.waitFor(() => expect(hanging).toHaveLength(1));
+    await until(() => expect(hanging).toHaveLength(1));
     const startedMs = performance.now();
     const closed = shop.close();
-    await vi.waitFor(() => expect(shop.getHttpServer().listening).toBe(false));
-    const stoppedMs = performance.now();
     expect(await hung).toBe("cut");
-    expect(performance.now() - stoppedMs).toBeGreaterThan(250);
+    expect(performance.now() - startedMs).toBeGreaterThan(300);
     await closed;
-    expect(performance.now() - startedMs).toBeLessThan(1_500);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
   it("with required, listens only when it is registered", async () => {
@@ -101,7 +108,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     const shop = await app({ registry: gate.registry, required: true }, adapter);
     let listening = false;
     const done = listen(shop).then(() => (listening = true));
-    await vi.waitFor(() => expect(shop.getHttpServer().listening).toBe(true));
+    await until(() => expect(shop.getHttpServer().listening).toBe(true));
     await delay(30);
     expect(listening).toBe(false);
     gate.letGo();
@@ -124,7 +131,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     const gate = slow();
     const shop = await app({ registry: gate.registry, required: true }, adapter);
     const refused = expect(shop.listen(0, "127.0.0.1")).rejects.toThrow("closed");
-    await vi.waitFor(() => expect(shop.getHttpServer().listening).toBe(true));
+    await until(() => expect(shop.getHttpServer().listening).toBe(true));
     await shop.close();
     await refused;
     gate.letGo();
@@ -159,7 +166,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     await listen(shop);
     await shop.get(Announcer).ready();
     shop.getHttpServer().close();
-    await vi.waitFor(() => expect(registry.instances("shop")).toEqual([]));
+    await until(() => expect(registry.instances("shop")).toEqual([]));
     await shop.close();
   });
 

@@ -4,8 +4,8 @@ import { Controller, Get, Inject, type INestApplication } from "@nestjs/common";
 import { HealthCheck, type HealthCheckResult, HealthCheckService, TerminusModule } from "@nestjs/terminus";
 import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
 import type { HttpClient } from "@rollcall/http";
-import { beforeEach, describe, expect, it, vi } from "vitest";
-import { ADAPTERS, type Adapter, application, closing, instanceOf, listen } from "../test/application.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { ADAPTERS, type Adapter, application, closing, instanceOf, listen, until } from "../test/application.ts";
 import { Announcer, DiscoveryModule, type ForRootOptions, getClientToken } from "./index.ts";
 import { DiscoveryHealthIndicator, type DiscoveryHealthOptions } from "./terminus.ts";
 
@@ -31,7 +31,7 @@ async function start(
     @Get()
     @HealthCheck()
     health(): Promise<HealthCheckResult> {
-      return this.checks.check([() => this.discovery.check("discovery", check)]);
+      return this.checks.check([() => this.discovery.isHealthy("discovery", check)]);
     }
   }
   const app = await application(
@@ -69,7 +69,7 @@ describe.each(ADAPTERS)("DiscoveryHealthIndicator on %s", (adapter) => {
       services: { lorem: { state: "live", instances: 1 }, none },
       registrations: { default: { registered: true } },
     });
-    await vi.waitFor(async () => expect(await health()).toEqual(well));
+    await until(async () => expect(await health()).toEqual(well));
 
     const stoppedAt = Date.now();
     registry.stop(new Error("connect ECONNREFUSED 10.1.2.3:8500, token s3cret"));
@@ -82,7 +82,7 @@ describe.each(ADAPTERS)("DiscoveryHealthIndicator on %s", (adapter) => {
       },
       registrations: { default: { registered: true } },
     });
-    await vi.waitFor(async () => expect(await health()).toEqual(stale));
+    await until(async () => expect(await health()).toEqual(stale));
     const answer = (await health())[1] as {
       degradedSince: string;
       services: { lorem: { staleForMs: number } };
@@ -94,7 +94,7 @@ describe.each(ADAPTERS)("DiscoveryHealthIndicator on %s", (adapter) => {
     expect((await app.get<HttpClient>(getClientToken("lorem")).request("/")).statusCode).toBe(200);
 
     registry.start();
-    await vi.waitFor(async () => expect(await health()).toEqual(well), 5_000);
+    await until(async () => expect(await health()).toEqual(well));
   });
 
   it("is down while nothing was ever heard of, and up as soon as the registry speaks", async () => {
@@ -105,10 +105,10 @@ describe.each(ADAPTERS)("DiscoveryHealthIndicator on %s", (adapter) => {
     );
     registry.start();
     const well = up({ services: { lorem: { state: "live", instances: 0 } }, registrations: {} });
-    await vi.waitFor(async () => expect(await health()).toEqual(well), 5_000);
+    await until(async () => expect(await health()).toEqual(well));
     // Known to have none, and then no word: there is nothing left to call.
     registry.stop(new Error("down"));
-    await vi.waitFor(async () => expect((await health())[0]).toBe(503));
+    await until(async () => expect((await health())[0]).toBe(503));
     expect((await health())[1]).toMatchObject({ services: { lorem: { state: "stale", instances: 0 } } });
   });
 });
@@ -121,7 +121,7 @@ describe("DiscoveryHealthIndicator", () => {
     expect(await health()).toEqual(degraded({ services: {}, registrations: { default: { registered: false } } }));
     registry.start();
     const well = up({ services: {}, registrations: { default: { registered: true } } });
-    await vi.waitFor(async () => expect(await health()).toEqual(well), 5_000);
+    await until(async () => expect(await health()).toEqual(well));
   });
 
   it("looks only at the features and the registry that it is asked for", async () => {
@@ -140,13 +140,13 @@ describe("DiscoveryHealthIndicator", () => {
     const lorem = { state: "live", instances: 0 };
     const far = { state: "pending", instances: 0 };
     const registrations = { dc2: { registered: false } };
-    expect(indicator.check("all")).toEqual({
+    expect(indicator.isHealthy("all")).toEqual({
       all: { status: "up", degraded: true, services: { lorem, "far@dc2": far }, registrations },
     });
-    expect(indicator.check("far", { services: ["far"] })).toEqual({
+    expect(indicator.isHealthy("far", { services: ["far"] })).toEqual({
       far: { status: "down", services: { "far@dc2": far }, registrations },
     });
-    expect(indicator.check("one", { registry: "default" })).toEqual({
+    expect(indicator.isHealthy("one", { registry: "default" })).toEqual({
       one: { status: "up", services: { lorem }, registrations: {} },
     });
     for (const [path, wrong] of Object.entries({
@@ -155,7 +155,7 @@ describe("DiscoveryHealthIndicator", () => {
       registry: { registry: "dc3" },
       nonsense: { nonsense: 1 },
     })) {
-      expect(() => indicator.check("all", wrong as DiscoveryHealthOptions)).toThrow(
+      expect(() => indicator.isHealthy("all", wrong as DiscoveryHealthOptions)).toThrow(
         expect.objectContaining({ code: "INVALID_OPTION", path }),
       );
     }
@@ -171,6 +171,6 @@ describe("DiscoveryHealthIndicator", () => {
     });
     const indicator = app.get(DiscoveryHealthIndicator);
     const worse = { status: "up", services: { lorem: { state: "live", instances: 0 } }, registrations: {} };
-    await vi.waitFor(() => expect(indicator.check("a")).toEqual({ a: worse }));
+    await until(() => expect(indicator.isHealthy("a")).toEqual({ a: worse }));
   });
 });

@@ -7,7 +7,7 @@ import { ExpressAdapter } from "@nestjs/platform-express";
 import { FastifyAdapter } from "@nestjs/platform-fastify";
 import type { InstanceInit, Registry } from "@rollcall/core";
 import { announce } from "@rollcall/http/server";
-import { afterEach } from "vitest";
+import { afterEach, vi } from "vitest";
 
 /** The adapters that Nest comes with. */
 export const ADAPTERS = ["express", "fastify"] as const;
@@ -83,4 +83,9 @@ export function controllerOf(
     if (descriptor !== undefined) decorate(TestController.prototype, name, descriptor);
   }
   return TestController;
+}
+
+/** Resolves when this does not throw any more. A busy machine takes its time. */
+export function until<T>(check: () => T | Promise<T>): Promise<T> {
+  return vi.waitFor(check, 10_000);
 }
