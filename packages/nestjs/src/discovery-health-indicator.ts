@@ -86,7 +86,7 @@ export class DiscoveryHealthIndicator {
   }
 
   /** The result under this key, from what is known at this moment: it asks nobody. Throws `InvalidOptionError`. */
-  check<const Key extends string>(key: Key, options: DiscoveryHealthOptions = {}): HealthIndicatorResult<Key> {
+  isHealthy<const Key extends string>(key: Key, options: DiscoveryHealthOptions = {}): HealthIndicatorResult<Key> {
     checkOptions("", options, { services: is.strings, registry: is.nonEmptyString });
     const session = this.#indicator.check(key);
     const watched = this.#watched(options);

@@ -71,7 +71,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
     expect([word.status, await word.text(), word.headers.get("connection")]).toEqual([200, "lorem", "close"]);
     expect(await child.ended).toBe("SIGTERM");
     expect(performance.now() - startedMs).toBeGreaterThan(900);
-    expect(performance.now() - startedMs).toBeLessThan(4_000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     expect(child.told.slice(-3)).toEqual(["deregistered", "server closed", "registry closed"]);
   });
 
@@ -94,7 +94,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
     child.signal("SIGINT");
     expect(await answer).toBe("cut");
     expect(await child.ended).toBe("SIGTERM");
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     expect(child.told.slice(-2)).toEqual(["server closed", "registry closed"]);
   });
 
@@ -104,7 +104,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
     const startedMs = performance.now();
     child.signal("SIGTERM");
     expect(await child.ended).toBe("SIGTERM");
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     expect(child.told).not.toContain("registered");
     expect(child.told.slice(-2)).toEqual(["server closed", "registry closed"]);
   });
@@ -115,7 +115,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
     const startedMs = performance.now();
     child.signal("SIGTERM");
     expect(await child.ended).toBe("SIGTERM");
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     expect(child.told).not.toContain("registering");
   });
 
@@ -125,7 +125,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
     const startedMs = performance.now();
     child.signal("SIGTERM");
     expect(await child.ended).toBe("SIGTERM");
-    expect(performance.now() - startedMs).toBeLessThan(7_000);
+    expect(performance.now() - startedMs).toBeLessThan(15_000);
   });
 
   it("with a port that is taken: nothing is registered, and no handle is left after close()", async () => {
@@ -136,7 +136,7 @@ describe.each(ADAPTERS)("signals on %s", (on) => {
       expect(await child.heard("failed")).toBe("EADDRINUSE");
       const startedMs = performance.now();
       expect(await child.ended).toBe(0);
-      expect(performance.now() - startedMs).toBeLessThan(2_000);
+      expect(performance.now() - startedMs).toBeLessThan(10_000);
       expect(child.told).not.toContain("registering");
     } finally {
       other.close();
