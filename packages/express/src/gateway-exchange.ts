@@ -19,6 +19,19 @@ export interface ExchangeParts {
   readonly report: (error: unknown, request: IncomingMessage) => void;
 }
 
+/** What is known of a request's body before it has come. */
+export interface UploadShape {
+  readonly maxBytes: number;
+  /** Undefined for chunks. */
+  readonly length: number | undefined;
+}
+
+/** A request's body of at most so many bytes is read before an instance is asked: it costs that one less of its time. */
+const SMALL_BYTES = 65_536;
+
+/** An answer's body of at most so many bytes goes out in one piece with its head: a string, as Node joins only those. */
+const SMALL_ANSWER_BYTES = 4_096;
+
 /**
  * One request on its way to an instance and the answer on its way back, which is written as it comes: at the pace at
  * which the caller takes it, and so that half an answer never looks like a whole one.
@@ -30,6 +43,9 @@ export class GatewayExchange implements Handler {
   #controller: RelayController | undefined;
   #upload: GatewayUpload | undefined;
   #ended = false;
+  /** Of the answer's body, where it says so. */
+  #length = -1;
+  #whole: Buffer | undefined;
   #waits = false;
   #cancelStall: (() => void) | undefined;
 
@@ -41,18 +57,36 @@ export class GatewayExchange implements Handler {
   }
 
   /** Sends the request. With an `upload` its time counts from the last byte that came, else from now. */
-  run(request: DispatchRequest, upload?: { readonly maxBytes: number }): void {
+  run(request: DispatchRequest, upload?: UploadShape): void {
     const { client, env } = this.parts;
     if (upload === undefined) {
       client.dispatch(request, this);
       return;
     }
     const timeoutMs = request.timeoutMs ?? client.timeoutMs;
-    this.#upload = new GatewayUpload(this.request, { env, timeoutMs, maxBytes: upload.maxBytes }, (callerIsSlow) => {
-      if (callerIsSlow) this.#controller?.abort(new UploadStalledError(timeoutMs));
+    const { maxBytes, length } = upload;
+    const body = new GatewayUpload(this.request, { env, timeoutMs, maxBytes }, (callerIsSlow) => {
+      if (callerIsSlow) this.#giveUp(new UploadStalledError(timeoutMs));
       else this.#controller?.expire(new TimeoutError("the upload", timeoutMs));
     });
-    client.dispatch({ ...request, body: this.#upload, timeoutMs: Infinity }, this);
+    this.#upload = body;
+    if (length === undefined || length > SMALL_BYTES) {
+      client.dispatch({ ...request, body, timeoutMs: Infinity }, this);
+      return;
+    }
+    body.whole().then(
+      (whole) => {
+        body.answered();
+        if (!this.#ended) client.dispatch({ ...request, body: whole }, this);
+      },
+      (error: unknown) => this.fail(error),
+    );
+  }
+
+  /** Nothing more is waited for, and it was no instance's fault. */
+  #giveUp(error: Error): void {
+    if (this.#controller === undefined) this.fail(error);
+    else this.#controller.abort(error);
   }
 
   onRequestStart(controller: RelayController): void {
@@ -71,12 +105,17 @@ export class GatewayExchange implements Handler {
       // Passed on, the caller would take what is still encoded for the body itself.
       throw new Error("the instance's answer is encoded for transfer in a way that is not undone here");
     }
+    this.#length = Number(headers["content-length"] ?? -1);
     const mayHaveTrailers = request.httpVersion === "1.1" && request.method !== "HEAD" && statusCode !== 304;
     response.writeHead(statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
   }
 
   onResponseData(controller: RelayController, chunk: Buffer): void {
     const { response } = this;
+    if (chunk.length === this.#length && chunk.length <= SMALL_ANSWER_BYTES) {
+      this.#whole = chunk;
+      return;
+    }
     if (response.write(chunk) || response.destroyed) return;
     controller.pause();
     if (this.#waits) return;
@@ -102,9 +141,11 @@ export class GatewayExchange implements Handler {
       }
     }
     if (this.#upload === undefined || request.complete || response.shouldKeepAlive) {
-      response.end();
+      if (this.#whole === undefined) response.end();
+      else response.end(this.#whole.toString("latin1"), "latin1");
       return;
     }
+    if (this.#whole !== undefined) response.write(this.#whole);
     void this.#upload.return();
     endLingering(request, response, this.parts.env);
   }

@@ -47,6 +47,12 @@ export function bodyFollows({ headers }: IncomingMessage): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
+/** How long that body is, where the head says so. */
+export function bodyLength({ headers }: IncomingMessage): number | undefined {
+  const length = headers["content-length"];
+  return length === undefined ? undefined : Number(length);
+}
+
 /** The path cannot be passed on, or something in the head. */
 export const BAD_REQUEST: GatewayRefusal = {
   statusCode: 400,

@@ -32,6 +32,9 @@ type Next = IteratorResult<Uint8Array, undefined>;
 
 const DONE: Next = { done: true, value: undefined };
 
+/** What came is kept up to this while nobody takes it; then the caller has to wait. */
+const MAX_QUEUED_BYTES = 65_536;
+
 /**
  * The body of a request, read as fast as the instance takes it, and not before the first piece is asked for. Unlike the
  * request's own iterator it can be given up while it waits, and leaves the request alive then: the caller still has to
@@ -49,6 +52,8 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
   #opened = false;
   #over = false;
   #failure: { readonly error: unknown } | undefined;
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
   #waiting: PromiseWithResolvers<Next> | undefined;
 
   constructor(request: IncomingMessage, limits: UploadLimits, onTimeout: (callerIsSlow: boolean) => void) {
@@ -66,15 +71,27 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
     this.#cancelWatch = undefined;
   }
 
+  /** All of it at once. For bodies that are known to be small; instead of reading it piece by piece. */
+  async whole(): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for (let next = await this.next(); next.done !== true; next = await this.next()) chunks.push(next.value);
+    const [only] = chunks;
+    return chunks.length === 1 && only !== undefined ? (only as Buffer) : Buffer.concat(chunks);
+  }
+
   async next(): Promise<Next> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#over) return DONE;
     if (!this.#opened) {
       this.#opened = true;
-      this.#request.on("readable", this.#onReadable).once("end", this.#onEnd);
+      if (!this.#over) this.#request.on("data", this.#onData).once("end", this.#onEnd);
     }
-    const chunk = this.#take();
-    if (chunk !== undefined) return chunk;
+    const value = this.#queue.shift();
+    if (value !== undefined) {
+      this.#queuedBytes -= value.length;
+      if (this.#queuedBytes < MAX_QUEUED_BYTES && this.#request.isPaused()) this.#request.resume();
+      return { done: false, value };
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#over) return DONE;
     this.#waiting = Promise.withResolvers();
     return this.#waiting.promise;
   }
@@ -92,44 +109,36 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
     return this;
   }
 
-  /** What has arrived, if anything has. */
-  #take(): Next | undefined {
-    const value = this.#request.read() as Buffer | null;
-    if (value === null) return undefined;
+  readonly #onData = (value: Buffer): void => {
     this.#lastMs = this.#limits.env.now();
     this.#bytes += value.length;
-    if (this.#bytes <= this.#limits.maxBytes) return { done: false, value };
-    const error = new BodyTooLargeError(this.#limits.maxBytes);
-    this.#end({ error });
-    this.#request.resume();
-    throw error;
-  }
-
-  readonly #onReadable = (): void => {
-    const waiting = this.#waiting;
-    if (waiting === undefined) return;
-    try {
-      const chunk = this.#take();
-      if (chunk === undefined) return;
+    if (this.#bytes > this.#limits.maxBytes) {
+      this.#end({ error: new BodyTooLargeError(this.#limits.maxBytes) });
+      this.#request.resume();
+    } else if (this.#waiting !== undefined) {
+      this.#waiting.resolve({ done: false, value });
       this.#waiting = undefined;
-      waiting.resolve(chunk);
-    } catch {
-      // Whoever waits has been told.
+    } else {
+      this.#queue.push(value);
+      this.#queuedBytes += value.length;
+      if (this.#queuedBytes >= MAX_QUEUED_BYTES) this.#request.pause();
     }
   };
 
-  readonly #onEnd = (): void => {
-    this.#lastMs = this.#limits.env.now();
-    this.#end();
-  };
+  readonly #onEnd = (): void => this.#end();
 
   #end(failure?: { readonly error: unknown }): void {
     if (this.#over) return;
     this.#over = true;
     this.#failure = failure;
-    this.#request.off("readable", this.#onReadable).off("end", this.#onEnd);
-    if (failure === undefined) this.#waiting?.resolve(DONE);
-    else this.#waiting?.reject(failure.error);
+    this.#lastMs = this.#limits.env.now();
+    this.#request.off("data", this.#onData).off("end", this.#onEnd);
+    if (failure === undefined) {
+      this.#waiting?.resolve(DONE);
+    } else {
+      this.#queue = [];
+      this.#waiting?.reject(failure.error);
+    }
     this.#waiting = undefined;
   }
 

@@ -6,7 +6,7 @@ import { GatewayExchange } from "./gateway-exchange.ts";
 import { type GatewayOptions, resolveGateway } from "./gateway-options.ts";
 import { gatewayPath, pathBelow } from "./gateway-path.ts";
 import { refuse } from "./gateway-refuse.ts";
-import { BAD_REQUEST, bodyFollows, refusal } from "./gateway-request.ts";
+import { BAD_REQUEST, bodyFollows, bodyLength, refusal } from "./gateway-request.ts";
 import { GatewayUpgrade, isHandshake } from "./gateway-upgrade.ts";
 
 export type { GatewayOptions };
@@ -82,7 +82,7 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
         idempotent: idempotent?.(request) === true ? true : undefined,
         incoming: trustCallChain && request,
       },
-      hasBody ? { maxBytes: limits.maxBodyBytes } : undefined,
+      hasBody ? { maxBytes: limits.maxBodyBytes, length: bodyLength(request) } : undefined,
     );
   };
 

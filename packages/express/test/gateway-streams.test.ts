@@ -212,22 +212,56 @@ describe("gateway, limits", () => {
 });
 
 describe("gateway, callers that are slow", () => {
-  it("answers 408 to one that does not go on with its upload, and blames no instance", async () => {
+  it.each([
+    ["a small body, of which no instance hears", "Content-Length: 10\r\n\r\nhello", 0],
+    ["a large one", `Content-Length: ${MIB}\r\n\r\nhello`, 1],
+    ["chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 1],
+  ])("answers 408 to one that does not go on with %s, and blames no instance", async (_, upload, heard) => {
     const here = world();
+    let requests = 0;
     const ends: unknown[] = [];
-    await here.instance((request) => request.resume().once("error", (error) => ends.push(error)));
+    await here.instance((request) => {
+      requests++;
+      request.resume().once("error", (error) => ends.push(error));
+    });
     const client = serviceClient(here.registry, { service: "lorem", retry: { timeoutMs: 100 } });
     onTestFinished(() => client.close());
     const onError = vi.fn();
     // Its time-out is the client's, though that is a borrowed one.
     const port = await here.front({ registry: undefined, client, onError });
     const startedMs = performance.now();
-    const answer = await raw(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello");
+    const answer = await raw(port, `POST / HTTP/1.1\r\nHost: x\r\n${upload}`);
     expect(answer).toMatch(/^HTTP\/1\.1 408 [^]*"error":"request_timeout"/);
     expect(performance.now() - startedMs).toBeLessThan(3_000);
-    await until(() => ends.length === 1);
+    await until(() => ends.length === heard);
+    expect(requests).toBe(heard);
     expect(client.endpoints.map(({ stats }) => stats.failures)).toEqual([0]);
     expect(onError).not.toHaveBeenCalled();
+  });
+
+  it("asks an instance only when a small body is here, and at once for a large one", async () => {
+    const here = world();
+    let requests = 0;
+    await here.instance((request, response) => {
+      requests++;
+      request.resume().once("end", () => response.end("taken"));
+    });
+    const port = await here.front();
+    for (const [length, before] of [
+      [65_536, 0],
+      [65_537, 1],
+    ] as const) {
+      requests = 0;
+      const headers = { "content-length": length };
+      const outgoing = httpRequest({ port, host: "127.0.0.1", path: "/", method: "POST", agent: false, headers });
+      outgoing.write("x".repeat(length - 1));
+      await delay(100);
+      expect(requests).toBe(before);
+      outgoing.end("x");
+      const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+      expect(String((await once(answer, "data"))[0])).toBe("taken");
+      expect(requests).toBe(1);
+    }
   });
 
   it("blames an instance that has got an upload and does not answer it", async () => {
@@ -282,7 +316,7 @@ describe("gateway, callers that are slow", () => {
       ["/waiting", "GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n"],
       ["/answering", "GET /answering HTTP/1.1\r\nHost: x\r\n\r\n"],
       ["/flooding", "GET /flooding HTTP/1.1\r\nHost: x\r\n\r\n"],
-      ["/uploading", "POST /uploading HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nx"],
+      ["/uploading", "POST /uploading HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"],
     ] as const) {
       const tookMs: number[] = [];
       for (let n = 0; n < 5; n++) {
