@@ -212,6 +212,54 @@ describe("gateway, headers", () => {
     });
   });
 
+  const seenBy = async (options: Partial<GatewayOptions>, headers: Record<string, string | string[]>) =>
+    JSON.parse((await call(await front(options), "/api/", { headers })).text).headers;
+
+  it("says it by Forwarded too, if asked to", async () => {
+    await upstream(echo);
+    const host = "shop.example:8080";
+    const own = 'for=127.0.0.1;host="shop.example:8080";proto=http';
+    const forwarded = "for=192.0.2.43";
+    expect(await seenBy({ forwarded: true }, { host, forwarded })).toMatchObject({ forwarded: own });
+    const trusting = { forwarded: true, trustForwarded: true };
+    expect(await seenBy(trusting, { host, forwarded })).toMatchObject({ forwarded: `${forwarded}, ${own}` });
+    expect(await seenBy({ trustForwarded: true }, { host, forwarded })).toMatchObject({ forwarded });
+    expect(await seenBy({}, { host, forwarded })).not.toHaveProperty("forwarded");
+  });
+
+  it("asks whether this sender is trusted, where that is a question", async () => {
+    await upstream(echo);
+    const headers = { "x-forwarded-for": ["1.2.3.4", "5.6.7.8"], "x-forwarded-port": "443", "x-real-ip": "1.2.3.4" };
+    const asked: (string | undefined)[] = [];
+    const trusts = (answer: boolean) => ({
+      trustForwarded: ({ socket }: IncomingMessage) => {
+        asked.push(socket.remoteAddress);
+        return answer;
+      },
+    });
+    const believed = await seenBy(trusts(true), headers);
+    expect(believed).toMatchObject({ ...headers, "x-forwarded-for": "1.2.3.4, 5.6.7.8, 127.0.0.1" });
+    const not = await seenBy(trusts(false), headers);
+    expect(not["x-forwarded-for"]).toBe("127.0.0.1");
+    expect(not).not.toHaveProperty("x-real-ip");
+    expect(not).not.toHaveProperty("x-forwarded-port");
+    expect(asked).toEqual(["127.0.0.1", "127.0.0.1"]);
+  });
+
+  it("adds itself to Via, if it is given a name", async () => {
+    await upstream(echo);
+    expect(await seenBy({ via: "shop" }, {})).toMatchObject({ via: "1.1 shop" });
+    expect(await seenBy({ via: "shop" }, { via: "1.0 front" })).toMatchObject({ via: "1.0 front, 1.1 shop" });
+    expect(await seenBy({}, { via: "1.0 front" })).toMatchObject({ via: "1.0 front" });
+  });
+
+  it("lets a caller say by when, and by which attempt, only where it is trusted", async () => {
+    await upstream((_, response) => void setTimeout(() => response.end("late"), 100));
+    const headers = { "x-rollcall-deadline-ms": "20" };
+    expect((await call(await front(), "/api/", { headers })).status).toBe(200);
+    expect((await call(await front({ trustCallChain: true }), "/api/", { headers })).status).toBe(504);
+  });
+
   it("keeps hop-by-hop headers and those that Connection names to itself, on the way there", async () => {
     await upstream(echo);
     const headers = {
@@ -416,6 +464,15 @@ describe("gateway, failures", () => {
     ["prefix", { prefix: "/lorem/" }],
     ["timeoutMs", { timeoutMs: -1 }],
     ["idempotent", { idempotent: true }],
+    ["upgradePath", { upgradePath: "api" }],
+    ["stallTimeoutMs", { stallTimeoutMs: "1" }],
+    ["maxBodyBytes", { maxBodyBytes: -1 }],
+    ["maxHeaders", { maxHeaders: 0 }],
+    ["maxHeaderBytes", { maxHeaderBytes: NaN }],
+    ["trustForwarded", { trustForwarded: "yes" }],
+    ["trustCallChain", { trustCallChain: 1 }],
+    ["forwarded", { forwarded: "yes" }],
+    ["via", { via: "two words" }],
     ["nonsense", { nonsense: 1 }],
     ["retry.timeoutMs", { retry: { timeoutMs: "1" } }],
     ["service", { service: "other" }],
