@@ -48,6 +48,7 @@ async function call(
   const outgoing = httpRequest({ port, host: "127.0.0.1", path, method: body === "" ? "GET" : "POST", agent: false });
   outgoing.end(body);
   const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+  outgoing.on("error", () => undefined); // the answer tells of it too
   let text = "";
   for await (const chunk of answer) text += String(chunk);
   return { status: answer.statusCode, headers: answer.headers, text };
