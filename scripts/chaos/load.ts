@@ -18,12 +18,16 @@ export interface Load {
   stop(): Promise<Tally>;
 }
 
-/** Makes calls at a steady rate, however long each of them takes. */
-export function startLoad(callsPerSecond: number, call: () => Promise<void>): Load {
+/**
+ * Makes calls at a steady rate, however long each of them takes; but no more than `mostUnderWay` at once: those that are due
+ * then are never made. A process that was held up would otherwise make up for it all at once, and test something else.
+ */
+export function startLoad(callsPerSecond: number, call: () => Promise<void>, mostUnderWay = Infinity): Load {
   const failures: Failure[] = [];
   const underWay = new Set<Promise<void>>();
   const startedAt = performance.now();
   let calls = 0;
+  let skipped = 0;
   const start = (): void => {
     calls++;
     const done = call()
@@ -33,7 +37,10 @@ export function startLoad(callsPerSecond: number, call: () => Promise<void>): Lo
   };
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - startedAt) * callsPerSecond) / 1_000);
-    for (let missing = due - calls; missing > 0; missing--) start();
+    for (let missing = due - calls - skipped; missing > 0; missing--) {
+      if (underWay.size < mostUnderWay) start();
+      else skipped++;
+    }
   }, 5);
   return {
     async stop() {

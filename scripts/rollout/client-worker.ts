@@ -40,6 +40,8 @@ export type ClientMethods = {
 
 /** Of so many calls, in turns, two are streamed. */
 const TURNS = 50;
+/** Ten times of what is normal. */
+const MOST_UNDER_WAY = 500;
 const PAD = "x".repeat(LARGE_BYTES);
 
 const journal = keepJournal();
@@ -95,7 +97,7 @@ const methods: ClientMethods = {
     started = { registry, caller: callerOf(way, registry, service, gatewayPort), answered: openSync(file, "a") };
   },
   async startLoad({ perSecond, mix }) {
-    load = startLoad(perSecond, () => call(mix));
+    load = startLoad(perSecond, () => call(mix), MOST_UNDER_WAY);
   },
   async stopLoad() {
     const tally = (await load?.stop()) ?? { calls: 0, failures: [] };

@@ -2,7 +2,7 @@
 import { channels } from "@rollcall/core";
 import { backendNamed } from "../chaos/backends.ts";
 import { nowMs } from "../chaos/now-ms.ts";
-import { type Framework, frameworkNamed } from "./framework.ts";
+import type { Framework } from "./framework.ts";
 import type { Serve } from "./frameworks/serve.ts";
 import { work } from "./work.ts";
 
@@ -20,6 +20,15 @@ export interface ServerOptions {
   readonly journal: string;
 }
 
+/** Each process loads only its own. */
+const SERVERS: Readonly<Record<ServerOptions["framework"], () => Promise<{ readonly serve: Serve }>>> = {
+  http: () => import("./frameworks/http.ts"),
+  express: () => import("./frameworks/express.ts"),
+  "nest-express": () => import("./frameworks/nest-express.ts"),
+  "nest-fastify": () => import("./frameworks/nest-fastify.ts"),
+  gateway: () => import("./frameworks/gateway.ts"),
+};
+
 const options = JSON.parse(process.argv[2] ?? "") as ServerOptions;
 const { framework, backend, url, service, port, drainMs } = options;
 
@@ -36,9 +45,7 @@ channels.deregistered.subscribe(({ instance }) => {
 });
 process.once("SIGTERM", () => process.stdout.write(`${nowMs().toFixed(0)} told to end\n`));
 process.once("exit", () => process.stdout.write(`${nowMs().toFixed(0)} ended\n`));
-const { serve } = (await import(
-  `./frameworks/${framework === "gateway" ? framework : frameworkNamed(framework)}.ts`
-)) as { readonly serve: Serve };
+const { serve } = await SERVERS[framework]();
 const registry = backendNamed(backend).open({ url }, {});
 await serve({ registry, service, port, drainMs, work: work(options), name: String(process.pid) });
 process.stdout.write("started\n");

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
 import express from "express";
+import express4 from "express4";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Announced, type Discovery, announce, discovery, health } from "../src/index.ts";
-import { express4, listen, stacks } from "./stacks.ts";
+import { listen, stacks } from "./stacks.ts";
 
 async function announced(
   registry: MemoryRegistry,

@@ -1,7 +1,7 @@
 import { type RequestListener, createServer } from "node:http";
-import { createRequire } from "node:module";
 import connect from "connect";
 import express from "express";
+import express4 from "express4";
 import type { DiscoveryMiddleware, Handler } from "../src/index.ts";
 
 /** What an application has: middleware for all requests, health checks, and one route. */
@@ -12,9 +12,6 @@ export interface Application {
   /** `GET /word` */
   readonly word: Handler;
 }
-
-// Its types are those of the newer one, as far as they matter here; the alias brings none of its own.
-export const express4 = createRequire(import.meta.url)("express4") as typeof express;
 
 function ofExpress(make: typeof express): (application: Application) => RequestListener {
   return ({ clients, live, ready, word }) =>
