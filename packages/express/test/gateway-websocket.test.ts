@@ -355,6 +355,16 @@ describe("gateway, WebSockets", () => {
     expect(seen).not.toHaveBeenCalled();
   });
 
+  it("leaves h2c to the server as a usual request, where that asks what is an upgrade", async () => {
+    const here = world();
+    await here.instance((request, response) => response.end(`upgrade: ${request.headers.upgrade}`));
+    const proxy = here.gateway();
+    const shouldUpgradeCallback = ({ headers }: IncomingMessage): boolean => headers.upgrade === "websocket";
+    const port = await listen(createServer({ shouldUpgradeCallback }, proxy).on("upgrade", proxy.upgrade));
+    const h2c = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    expect(await raw(port, `GET / HTTP/1.1\r\nHost: x\r\n${h2c}`)).toMatch(/ 200 OK\r\n[^]*upgrade: undefined/);
+  });
+
   it("gives nobody a way around the answer: what follows a refused handshake is never taken for a request", async () => {
     const here = world();
     let received = "";
