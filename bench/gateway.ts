@@ -1,18 +1,23 @@
-// `npm run gateway -w bench`: the gateway of @rollcall/express beside a proxy that is written by hand and http-proxy-3.
+// `npm run gateway -w bench`: the gateway of @rollcall/express beside a proxy that is written by hand, and http-proxy-3.
 //
-// Paired and interleaved: every proxy is a process of its own, all stand beside each other, and each gets a short slice
-// of load in turns; the slices of one round are compared with each other only. What is printed are medians over the
-// rounds. A second process of the hand-written proxy runs along as a control: where it differs from the first by more
-// than CONTROL, the machine was too busy to tell anything, and nothing is printed.
+// Paired and interleaved: every proxy is a process of its own, all stand beside each other, and in each round each gets two
+// short slices of load, there and back (A B C C B A), so that what drifts in a round hits all alike. Slices are compared
+// within their round only; what is printed are medians over the rounds. A second process of the hand-written proxy runs
+// along as a control: where it differs from the first by more than CONTROL, nothing is printed for that kind of request,
+// as the machine was too busy to tell anything, and the command fails.
+//
+// `npm run gateway -w bench -- 60` plays 60 rounds instead of 15.
 import { type Child, child } from "./gateway/child.ts";
 import { Load, type Shape } from "./gateway/load.ts";
+import { median } from "./gateway/median.ts";
 
 const CONTROL = 0.03;
 const CONNECTIONS = 32;
-const SLICE_MS = 300;
+const SLICE_MS = 120;
 const WARM_UP_MS = 1_500;
-const SUBJECTS = ["base", "rollcall", "http-proxy-3", "base"] as const;
-const rounds = Number(process.argv[2] ?? 20);
+/** The first is what the others are compared with, the last is the control. */
+const SUBJECTS = ["base", "rollcall", "http-proxy-3", "http-proxy-3, kept", "base"] as const;
+const rounds = Number(process.argv[2] ?? 15);
 
 const SHAPES: readonly Shape[] = [
   { title: "small JSON answer", method: "GET", path: "/json", body: null },
@@ -26,71 +31,76 @@ interface Subject {
   readonly load: Load;
 }
 
-/** Of one subject under one shape, by round. */
-interface Series {
-  readonly perSecond: number[];
-  readonly cpuMicros: number[];
+/** What one subject has done in one round. */
+interface Round {
+  answers: number;
+  tookMs: number;
+  cpuMs: number;
 }
 
-const median = (values: readonly number[]): number => {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (
-    ((sorted[Math.floor((sorted.length - 1) / 2)] ?? NaN) + (sorted[Math.ceil((sorted.length - 1) / 2)] ?? NaN)) / 2
-  );
-};
+async function slice({ process, load }: Subject, shape: Shape, round: Round): Promise<void> {
+  const before = await process.cpuMs();
+  const { answers, tookMs } = await load.run(shape, SLICE_MS);
+  round.answers += answers;
+  round.tookMs += tookMs;
+  round.cpuMs += (await process.cpuMs()) - before;
+}
 
-async function measure(subjects: readonly Subject[], shape: Shape): Promise<Series[]> {
-  const series = subjects.map((): Series => ({ perSecond: [], cpuMicros: [] }));
+/** The rounds of each subject. */
+async function measure(subjects: readonly Subject[], shape: Shape): Promise<Round[][]> {
   for (const { load } of subjects) await load.run(shape, WARM_UP_MS);
-  for (let round = 0; round < rounds; round++) {
+  const measured: Round[][] = subjects.map(() => []);
+  for (let number = 0; number < rounds; number++) {
+    const slots = subjects.map((subject) => ({ subject, round: { answers: 0, tookMs: 0, cpuMs: 0 } }));
     // Each begins as often as every other.
-    for (let turn = 0; turn < subjects.length; turn++) {
-      const index = (turn + round) % subjects.length;
-      const subject = subjects[index];
-      const of = series[index];
-      if (subject === undefined || of === undefined) continue;
-      const before = await subject.process.cpuMs();
-      const { answers, tookMs } = await subject.load.run(shape, SLICE_MS);
-      of.perSecond.push((answers / tookMs) * 1_000);
-      of.cpuMicros.push((((await subject.process.cpuMs()) - before) / answers) * 1_000);
-    }
+    const order = [...slots.slice(number % slots.length), ...slots.slice(0, number % slots.length)];
+    for (const { subject, round } of [...order, ...order.toReversed()]) await slice(subject, shape, round);
+    for (const [index, { round }] of slots.entries()) measured[index]?.push(round);
   }
-  return series;
+  return measured;
+}
+
+const perSecond = ({ answers, tookMs }: Round): number => (answers / tookMs) * 1_000;
+const cpuMicros = ({ answers, cpuMs }: Round): number => (cpuMs / answers) * 1_000;
+
+/** The table of one kind of request, or why there is none. */
+function report(shape: Shape, measured: readonly Round[][]): { readonly text: string; readonly valid: boolean } {
+  const [base = []] = measured;
+  const ratio = (of: readonly Round[], value: (round: Round) => number): number =>
+    median(of.map((round, number) => value(round) / value(base[number] ?? round)));
+  const off = ratio(measured.at(-1) ?? [], perSecond) - 1;
+  if (Math.abs(off) > CONTROL) {
+    const percent = (off * 100).toFixed(1);
+    return {
+      text: `${shape.title}: nothing can be told, as the base differs from itself by ${percent} %`,
+      valid: false,
+    };
+  }
+  const lines = measured.map((of, index) => {
+    const name = index === measured.length - 1 ? "base, itself" : (SUBJECTS[index] ?? "");
+    const columns = [
+      ratio(of, perSecond).toFixed(2),
+      ratio(of, cpuMicros).toFixed(2),
+      median(of.map(perSecond)).toFixed(0),
+      median(of.map(cpuMicros)).toFixed(0),
+    ];
+    return `${name.padEnd(20)}${columns.map((column) => column.padStart(14)).join("")}`;
+  });
+  const head = ["req/s of base", "CPU of base", "req/s", "µs CPU each"].map((column) => column.padStart(14)).join("");
+  return { text: `${shape.title.padEnd(20)}${head}\n${lines.join("\n")}`, valid: true };
 }
 
 const instances = await child("instance.ts", []);
-const ports = (instances.said as number[]).map(String);
+const ports = (instances.said as readonly number[]).map(String);
 const subjects: Subject[] = [];
 for (const name of SUBJECTS) {
   const process = await child("subject.ts", [name, ...ports]);
   subjects.push({ name, process, load: new Load(process.said as number, CONNECTIONS) });
 }
-
-let refused = false;
 for (const shape of SHAPES) {
-  const series = await measure(subjects, shape);
-  const [base] = series;
-  const control = series.at(-1);
-  if (base === undefined || control === undefined) break;
-  const ratio = (of: Series): number =>
-    median(of.perSecond.map((value, round) => value / (base.perSecond[round] ?? NaN)));
-  const off = ratio(control) - 1;
-  process.stdout.write(`${shape.title}\n`);
-  if (Math.abs(off) > CONTROL) {
-    refused = true;
-    process.stdout.write(`  refused: the base differs from itself by ${(off * 100).toFixed(1)} %\n`);
-    if (process.env.ANYWAY === undefined) continue;
-  }
-  for (const [index, of] of series.entries()) {
-    const name = index === series.length - 1 ? "base, itself" : (subjects[index]?.name ?? "");
-    const columns = [
-      `${ratio(of).toFixed(2)} of base`,
-      `${median(of.perSecond).toFixed(0)} req/s`,
-      `${median(of.cpuMicros).toFixed(0)} µs of CPU per request`,
-    ];
-    process.stdout.write(`  ${name.padEnd(14)} ${columns.map((column) => column.padStart(16)).join("  ")}\n`);
-  }
+  const { text, valid } = report(shape, await measure(subjects, shape));
+  process.stdout.write(`${text}\n\n`);
+  if (!valid) process.exitCode = 1;
 }
 await Promise.all(subjects.map(({ load }) => load.close()));
 await Promise.all([...subjects.map((subject) => subject.process.close()), instances.close()]);
-process.exitCode = refused ? 1 : 0;

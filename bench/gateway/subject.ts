@@ -61,16 +61,20 @@ const SUBJECTS: Readonly<Record<string, (ports: readonly number[]) => RequestLis
     };
   },
 
-  /** With connections that are kept, which is not its default. */
-  "http-proxy-3": (ports) => {
-    const proxy = httpProxy.createProxyServer({ agent: new Agent({ keepAlive: true }), xfwd: true });
-    let next = 0;
-    return (request, response) => {
-      const target = `http://127.0.0.1:${ports[next++ % ports.length]}`;
-      proxy.web(request, response, { target }, () => response.writeHead(502).end());
-    };
-  },
+  /** As it comes: a connection for each request. */
+  "http-proxy-3": (ports) => proxyThree(ports, {}),
+  /** With connections that are kept, as all the others do. */
+  "http-proxy-3, kept": (ports) => proxyThree(ports, { agent: new Agent({ keepAlive: true }) }),
 };
+
+function proxyThree(ports: readonly number[], options: { readonly agent?: Agent }): RequestListener {
+  const proxy = httpProxy.createProxyServer({ ...options, xfwd: true });
+  let next = 0;
+  return (request, response) => {
+    const target = `http://127.0.0.1:${ports[next++ % ports.length]}`;
+    proxy.web(request, response, { target }, () => response.writeHead(502).end());
+  };
+}
 
 const [name = "", ...ports] = process.argv.slice(2);
 const subject = SUBJECTS[name];
