@@ -32,6 +32,9 @@ const SMALL_BYTES = 65_536;
 /** An answer's body of at most so many bytes goes out in one piece with its head: a string, as Node joins only those. */
 const SMALL_ANSWER_BYTES = 4_096;
 
+/** So much of an answer is never held back: a caller that is a little slow frees the instance all the same. */
+const FREE_BYTES = 262_144;
+
 /**
  * One request on its way to an instance and the answer on its way back, which is written as it comes: at the pace at
  * which the caller takes it, and so that half an answer never looks like a whole one.
@@ -45,6 +48,7 @@ export class GatewayExchange implements Handler {
   #ended = false;
   /** Of the answer's body, where it says so. */
   #length = -1;
+  #passed = 0;
   #whole: Buffer | undefined;
   #waits = false;
   #cancelStall: (() => void) | undefined;
@@ -116,7 +120,8 @@ export class GatewayExchange implements Handler {
       this.#whole = chunk;
       return;
     }
-    if (response.write(chunk) || response.destroyed) return;
+    this.#passed += chunk.length;
+    if (response.write(chunk) || this.#passed <= FREE_BYTES || response.destroyed) return;
     controller.pause();
     if (this.#waits) return;
     this.#waits = true;

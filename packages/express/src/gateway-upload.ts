@@ -50,6 +50,7 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
   #lastMs: number;
   #cancelWatch: (() => void) | undefined;
   #opened = false;
+  #collecting = false;
   #over = false;
   #failure: { readonly error: unknown } | undefined;
   #queue: Buffer[] = [];
@@ -71,12 +72,22 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
     this.#cancelWatch = undefined;
   }
 
-  /** All of it at once. For bodies that are known to be small; instead of reading it piece by piece. */
-  async whole(): Promise<Buffer> {
-    const chunks: Uint8Array[] = [];
-    for (let next = await this.next(); next.done !== true; next = await this.next()) chunks.push(next.value);
-    const [only] = chunks;
-    return chunks.length === 1 && only !== undefined ? (only as Buffer) : Buffer.concat(chunks);
+  /** All of it at once, instead of piece by piece. For bodies that are known to be small. */
+  whole(): Promise<Buffer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+    const chunks: Buffer[] = [];
+    const onEnd = (): void => {
+      this.#end();
+      const [only] = chunks;
+      resolve(only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks));
+    };
+    const onData = (chunk: Buffer): void => {
+      this.#lastMs = this.#limits.env.now();
+      chunks.push(chunk);
+    };
+    this.#collecting = true;
+    this.#request.on("data", onData).once("end", onEnd).once("error", reject);
+    return promise;
   }
 
   async next(): Promise<Next> {
@@ -146,7 +157,7 @@ export class GatewayUpload implements AsyncIterableIterator<Uint8Array, undefine
     this.#cancelWatch = this.#limits.env.after(delayMs, () => {
       const leftMs = this.#lastMs + this.#limits.timeoutMs - this.#limits.env.now();
       if (leftMs > 0) this.#watch(leftMs);
-      else this.#onTimeout(this.#waiting !== undefined);
+      else this.#onTimeout(this.#waiting !== undefined || (this.#collecting && !this.#over));
     });
   }
 }
