@@ -53,50 +53,54 @@ async function send(
 }
 
 describe("gateway, large bodies", () => {
-  it("passes 50 MB up and 50 MB down at once, at the pace of slow readers, in flat memory", async () => {
-    const total = 50 * MIB;
-    const expected = await digest(blocks(total));
-    const uploads: string[] = [];
-    const here = world();
-    const instance = await here.instance((request, response) => {
-      if (request.method === "GET") {
-        response.end("small");
-        return;
-      }
-      // An answer that ends is the end of an upload, too: this one ends when both have come through.
-      const down = blocks(total);
-      down.pipe(response, { end: false });
-      void Promise.all([digest(request, 5), once(down, "end")]).then(([upload]) => {
-        uploads.push(upload);
-        response.end();
+  it(
+    "passes 50 MB up and 50 MB down at once, at the pace of slow readers, in flat memory",
+    { timeout: 120_000 },
+    async () => {
+      const total = 50 * MIB;
+      const expected = await digest(blocks(total));
+      const uploads: string[] = [];
+      const here = world();
+      const instance = await here.instance((request, response) => {
+        if (request.method === "GET") {
+          response.end("small");
+          return;
+        }
+        // An answer that ends is the end of an upload, too: this one ends when both have come through.
+        const down = blocks(total);
+        down.pipe(response, { end: false });
+        void Promise.all([digest(request, 5), once(down, "end")]).then(([upload]) => {
+          uploads.push(upload);
+          response.end();
+        });
       });
-    });
-    const child = fork(join(import.meta.dirname, "gateway-process.ts"), [String(instance)], {
-      execArgv: ["--conditions=@rollcall/source", "--max-old-space-size=64"],
-    });
-    onTestFinished(() => void child.kill("SIGKILL"));
-    const [port] = (await once(child, "message")) as [number];
-    const memory = async (): Promise<number> => {
-      const answered = once(child, "message");
-      child.send("memory");
-      return Number((await answered)[0]);
-    };
-    for (let n = 0; n < 200; n++) await send(port);
-    const one = async (headers: Record<string, number>): Promise<string> => {
-      const outgoing = httpRequest({ port, host: "127.0.0.1", path: "/", method: "POST", agent: false, headers });
-      blocks(total).pipe(outgoing);
-      const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
-      return digest(answer, 5);
-    };
-    await memory();
-    const before = await memory();
-    expect(await Promise.all([one({}), one({ "content-length": total })])).toEqual([expected, expected]);
-    expect(uploads).toEqual([expected, expected]);
-    const grown = (await memory()) - before;
-    // 200 MB have passed. What is needed for buffers, and not collected yet, is less than any of the four bodies.
-    if (process.env.SHOW) (await import("node:fs")).appendFileSync("/tmp/grown", `${grown / MIB} ${before / MIB}\n`);
-    expect(grown / MIB).toBeLessThan(50);
-  });
+      const child = fork(join(import.meta.dirname, "gateway-process.ts"), [String(instance)], {
+        execArgv: ["--conditions=@rollcall/source", "--max-old-space-size=64"],
+      });
+      onTestFinished(() => void child.kill("SIGKILL"));
+      const [port] = (await once(child, "message")) as [number];
+      const memory = async (): Promise<number> => {
+        const answered = once(child, "message");
+        child.send("memory");
+        return Number((await answered)[0]);
+      };
+      for (let n = 0; n < 200; n++) await send(port);
+      const one = async (headers: Record<string, number>): Promise<string> => {
+        const outgoing = httpRequest({ port, host: "127.0.0.1", path: "/", method: "POST", agent: false, headers });
+        blocks(total).pipe(outgoing);
+        const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+        return digest(answer, 5);
+      };
+      await memory();
+      const before = await memory();
+      expect(await Promise.all([one({}), one({ "content-length": total })])).toEqual([expected, expected]);
+      expect(uploads).toEqual([expected, expected]);
+      const grown = (await memory()) - before;
+      // 200 MB have passed. What is needed for buffers, and not collected yet, is less than any of the four bodies.
+      if (process.env.SHOW) (await import("node:fs")).appendFileSync("/tmp/grown", `${grown / MIB} ${before / MIB}\n`);
+      expect(grown / MIB).toBeLessThan(50);
+    },
+  );
 
   it("answers while the upload is still coming, and leaves the connection usable", async () => {
     const here = world();
@@ -225,7 +229,7 @@ describe("gateway, callers that are slow", () => {
       requests++;
       request.resume().once("error", (error) => ends.push(error));
     });
-    const client = serviceClient(here.registry, { service: "lorem", retry: { timeoutMs: 100 } });
+    const client = serviceClient(here.registry, { service: "lorem", retry: { timeoutMs: 700 } });
     onTestFinished(() => client.close());
     const onError = vi.fn();
     // Its time-out is the client's, though that is a borrowed one.
@@ -233,7 +237,7 @@ describe("gateway, callers that are slow", () => {
     const startedMs = performance.now();
     const answer = await raw(port, `POST / HTTP/1.1\r\nHost: x\r\n${upload}`);
     expect(answer).toMatch(/^HTTP\/1\.1 408 [^]*"error":"request_timeout"/);
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(performance.now() - startedMs).toBeLessThan(6_000);
     await until(() => ends.length === heard);
     expect(requests).toBe(heard);
     expect(client.endpoints.map(({ stats }) => stats.failures)).toEqual([0]);
@@ -269,7 +273,7 @@ describe("gateway, callers that are slow", () => {
   it("blames an instance that has got an upload and does not answer it", async () => {
     const here = world();
     await here.instance((request) => void request.resume());
-    const client = serviceClient(here.registry, { service: "lorem", retry: { timeoutMs: 100 } });
+    const client = serviceClient(here.registry, { service: "lorem", retry: { timeoutMs: 700 } });
     onTestFinished(() => client.close());
     const port = await here.front({ registry: undefined, client });
     expect(await send(port, { method: "POST" }, "hello")).toMatchObject({ status: 504 });
