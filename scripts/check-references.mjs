@@ -17,7 +17,7 @@ const same = (where, actual, expected) => {
 same(
   "tsconfig.json",
   json("tsconfig.json").references.map(({ path }) => path),
-  [...folders, "scripts"],
+  [...folders, "bench", "scripts"],
 );
 for (const folder of folders) {
   const { dependencies = {}, peerDependencies = {} } = json(`${folder}/package.json`);

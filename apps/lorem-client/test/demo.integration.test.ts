@@ -2,9 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { tcpProxy } from "@rollcall/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type ChildApp, startChild } from "../../../scripts/demo/child-app.ts";
+import type { Line } from "../../../scripts/demo/line.ts";
 import { memoryStage } from "../../../scripts/demo/memory-stage.ts";
 import type { Stage } from "../../../scripts/demo/stage.ts";
-import { type Line, story } from "../../../scripts/demo/story.ts";
+import { story } from "../../../scripts/demo/story.ts";
 
 const DEMO = new URL("../../../scripts/demo.mjs", import.meta.url);
 

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { type IncomingMessage, Agent, request as httpRequest } from "node:http";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { serviceClient } from "@rollcall/http";
@@ -74,7 +74,7 @@ describe("gateway, large bodies", () => {
           response.end();
         });
       });
-      const child = fork(join(import.meta.dirname, "gateway-process.ts"), [String(instance)], {
+      const child = fork(fileURLToPath(new URL("gateway-process.ts", import.meta.url)), [String(instance)], {
         execArgv: ["--conditions=@rollcall/source", "--max-old-space-size=64"],
       });
       onTestFinished(() => void child.kill("SIGKILL"));
