@@ -92,6 +92,18 @@ describe("health", () => {
     expect(aborted).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ code: "TIMEOUT" }));
   });
 
+  it("leaves a request alone that somebody else has answered meanwhile", async () => {
+    const result = Promise.withResolvers<boolean>();
+    const handler = health("ready", { checks: { check: () => result.promise } });
+    const { url } = await serve((request, response) => {
+      handler(request, response);
+      response.writeHead(504, { "cache-control": "no-store" }).end("{}");
+    });
+    expect(await look(url)).toEqual([504, {}]);
+    result.resolve(true);
+    await new Promise((resolve) => setImmediate(resolve)); // an error now would be an unhandled rejection
+  });
+
   it("asks once for all who ask meanwhile, and anew for those who ask later", async () => {
     let results: PromiseWithResolvers<boolean>[] = [];
     const check = (): Promise<boolean> => {

@@ -72,6 +72,8 @@ export function health(kind: "live" | "ready" = "ready", options: HealthOptions 
 }
 
 function answer(response: ServerResponse, statusCode: number, body: object): void {
+  // While the checks were asked, somebody else may have lost patience.
+  if (response.headersSent) return;
   response.statusCode = statusCode;
   response.setHeader("content-type", "application/json");
   response.setHeader("cache-control", "no-store");

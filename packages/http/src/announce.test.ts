@@ -348,27 +348,43 @@ describe("announce, on signals", () => {
     await expect(announcing).rejects.toMatchObject({ code: "CLOSED" });
   });
 
-  it("ends a start that is still registering, and registers nothing after", async () => {
-    let accept = (): void => undefined;
-    const removed = vi.fn(async () => undefined);
-    const slow = createRegistry({
-      name: "slow",
-      source: () => ({ name: "slow", async *watch() {} }),
-      sink: () => ({
-        name: "slow",
-        register: () => new Promise((resolve) => (accept = () => resolve({ remove: removed }))),
-      }),
-    });
+  it("serves on until the last of several registries has let it go", async () => {
+    const there = registry();
     const own = listening();
-    const announcing = announce(own, { registry: slow, service: "lorem", drainMs: 0 });
-    await once(own, "listening");
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    const short = await announce(own, { ...quiet, registry: there, drainMs: 1, signals: ["SIGTERM"] });
+    const long = await announce(own, { ...quiet, registry: registry(), drainMs: 150, signals: ["SIGTERM"] });
     process.emit("SIGTERM", "SIGTERM");
-    const announced = await announcing;
-    expect(announced.draining).toBe(true);
-    await announced.close();
-    accept();
-    await vi.waitFor(() => expect(removed).toHaveBeenCalled());
-    expect(announced.registrar.registered).toBe(false);
+    await vi.waitFor(() => expect(there.instances("lorem")).toEqual([]));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(await status(portOf(own))).toBe(200);
+    await Promise.all([short.close(), long.close()]);
+    expect(own.listening).toBe(false);
   });
+
+  it.each([false, true])(
+    "ends a start that is still registering, and registers nothing after (required: %s)",
+    async (mustBe) => {
+      let accept = (): void => undefined;
+      const removed = vi.fn(async () => undefined);
+      const slow = createRegistry({
+        name: "slow",
+        source: () => ({ name: "slow", async *watch() {} }),
+        sink: () => ({
+          name: "slow",
+          register: () => new Promise((resolve) => (accept = () => resolve({ remove: removed }))),
+        }),
+      });
+      const own = listening();
+      const announcing = announce(own, { registry: slow, service: "lorem", drainMs: 0, required: mustBe });
+      await once(own, "listening");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      process.emit("SIGTERM", "SIGTERM");
+      const announced = await announcing;
+      expect(announced.draining).toBe(true);
+      await announced.close();
+      accept();
+      await vi.waitFor(() => expect(removed).toHaveBeenCalled());
+      expect(announced.registrar.registered).toBe(false);
+    },
+  );
 });

@@ -71,7 +71,7 @@ export interface Announced extends Closable {
    * The whole shutdown, in the order that loses no call: not ready any more (health checks 503, answers say
    * `Connection: close`) → deregistered → `drainMs` of grace for clients to notice, and until nothing more comes → no
    * more connections, `onDrained` is called → requests under way finish, at most `graceMs` → `closeAfter` is closed.
-   * Rejects only if `onDrained` or something in `closeAfter` does.
+   * Rejects only if `onDrained` (by then; a later error is told `onError`) or something in `closeAfter` does.
    */
   close(): Promise<void>;
 }
@@ -122,15 +122,16 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
 
   const life = closable(async () => {
     const errors: unknown[] = [];
+    let ended = false;
     server.off("close", onServerClose);
     cancelled.abort(new ClosedError("the announced server"));
     drain.begin();
-    await announcement?.withdraw();
+    if (announcement !== undefined) await drain.hold(announcement.withdraw());
     if (announcement !== undefined && server.listening) await drain.quiet({ signal: hurried.signal });
     const stopped = drain.stop({ graceMs, signal: hurried.signal });
     if (announcement !== undefined) {
       // Not awaited: what it does to connections is.
-      callDrained(options).catch((error: unknown) => errors.push(error));
+      callDrained(options).catch((error: unknown) => (ended ? onError(error) : errors.push(error)));
     }
     await stopped;
     for (const resource of options.closeAfter ?? []) {
@@ -138,6 +139,7 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
       await untilAborted(closing, hurried.signal).catch(() => undefined);
     }
     ignoreSignals();
+    ended = true;
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, "closing failed");
   });
   const hurry = (): void => {
@@ -161,11 +163,12 @@ export async function announce(server: HttpServer, options: AnnounceOptions): Pr
     announcement = createAnnouncement(registry.registrar({ ...said, ...place }), { drainMs, env });
     await registerWith(announcement, options.signal, (error) => {
       if (options.signal?.aborted === true) throw error;
+      // A shutdown that came first is no failure: the caller gets what it can close again.
+      if (cancelled.signal.aborted) return;
       const failed = `${announcement?.instance.id} could not be registered in "${registry.name}"`;
       if (options.required === true)
         throw new Error(`${failed}, as is required: ${messageOf(error)}`, { cause: error });
-      // A shutdown that came first is no failure: the caller gets what it can close again.
-      if (!drain.draining) onError(new Error(`${failed}, and is tried again: ${messageOf(error)}`, { cause: error }));
+      onError(new Error(`${failed}, and is tried again: ${messageOf(error)}`, { cause: error }));
     });
   } catch (error) {
     server.off("close", onServerClose);

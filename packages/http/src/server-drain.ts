@@ -17,6 +17,11 @@ export interface ServerDrain {
    */
   begin(): void;
   /**
+   * Resolves when this and all other work is done for which the server has to go on serving: a server that stands in
+   * several registries serves until the last of them has let it go. The work must not reject.
+   */
+  hold(work: Promise<void>): Promise<void>;
+  /**
    * Waits until nothing has come for a moment (50 ms), at most half a second: no connection, no request. What clients
    * had sent before they noticed is on its way still, and closing a connection with an unread request in it loses that.
    * Ends at once when the signal aborts. Never rejects.
@@ -75,6 +80,8 @@ class NodeServerDrain implements ServerDrain {
   readonly #env: Env;
   /** All open connections, also upgraded ones, which Node itself does not keep; those with TLS twice. */
   readonly #sockets = new Set<Socket>();
+  /** What is not to be cut short by stopping the server. */
+  readonly #held = new Set<Promise<void>>();
   #draining = false;
   /** When something last came, since the drain began. */
   #lastMs = 0;
@@ -107,6 +114,13 @@ class NodeServerDrain implements ServerDrain {
       response.shouldKeepAlive = false;
       this.#lastMs = this.#env.now();
     });
+  }
+
+  async hold(work: Promise<void>): Promise<void> {
+    this.#held.add(work);
+    await work;
+    this.#held.delete(work);
+    await Promise.all(this.#held);
   }
 
   async quiet({ signal }: Abortable = {}): Promise<void> {
