@@ -76,7 +76,7 @@ const methods: ClientMethods = {
     });
   },
   async stopLoad() {
-    const tally = (await load?.stop()) ?? { calls: 0, failures: [] };
+    const tally = (await load?.stop()) ?? { calls: 0, failures: [], skipped: 0 };
     load = undefined;
     return tally;
   },

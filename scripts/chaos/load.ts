@@ -10,6 +10,8 @@ export interface Failure {
 export interface Tally {
   readonly calls: number;
   readonly failures: readonly Failure[];
+  /** Calls that were due and never made, as too many were under way. */
+  readonly skipped: number;
 }
 
 /** A stream of calls that goes on until it is stopped. */
@@ -46,7 +48,7 @@ export function startLoad(callsPerSecond: number, call: () => Promise<void>, mos
     async stop() {
       clearInterval(timer);
       await Promise.all(underWay);
-      return { calls, failures };
+      return { calls, failures, skipped };
     },
   };
 }

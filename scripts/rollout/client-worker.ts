@@ -100,7 +100,7 @@ const methods: ClientMethods = {
     load = startLoad(perSecond, () => call(mix), MOST_UNDER_WAY);
   },
   async stopLoad() {
-    const tally = (await load?.stop()) ?? { calls: 0, failures: [] };
+    const tally = (await load?.stop()) ?? { calls: 0, failures: [], skipped: 0 };
     load = undefined;
     return { ...tally, posts };
   },

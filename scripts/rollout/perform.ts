@@ -53,10 +53,10 @@ async function measure(play: Play, stage: Stage): Promise<Measures> {
   await play.run(stage);
   await sleep(pace.leadMs);
   const seconds = (nowMs() - fromMs) / 1_000;
-  const { calls, posts, failures } = await client.ask("stopLoad");
+  const { calls, posts, failures, skipped } = await client.ask("stopLoad");
   await stage.retire();
   const { notes, broken } = stage;
-  return { calls, posts, seconds, failures, notes, broken, ...(await stage.orders()) };
+  return { calls, posts, skipped, seconds, failures, notes, broken, ...(await stage.orders()) };
 }
 
 /** Keeps all that is known of a play in which something went wrong. */

@@ -18,10 +18,11 @@ export async function rollout({ performances, pace, whole }: RolloutOptions): Pr
   }
   const text = table(results);
   print(`\n${text}\n`);
-  if (whole) await writeBetween(DOCUMENT, "rollout", text);
   const broken = results.filter(({ breaches }) => breaches.length > 0);
+  if (whole && broken.length === 0) await writeBetween(DOCUMENT, "rollout", text);
   const took = `${((performance.now() - startedAt) / 60_000).toFixed(1)} min`;
-  if (broken.length === 0) print(`${results.length} plays, all within their limits, in ${took}.`);
+  if (results.length === 0) print(styleText("red", "Of all plays none is meant by this."));
+  else if (broken.length === 0) print(`${results.length} plays, all within their limits, in ${took}.`);
   else
     print(
       styleText(

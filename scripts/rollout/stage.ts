@@ -24,6 +24,8 @@ export interface Orders {
   readonly twice: number;
   /** Ids that were answered, but that nobody has executed. */
   readonly lost: number;
+  /** As the client wrote them down. */
+  readonly answered: number;
 }
 
 /** Where plays are played: a real registry, copies of the service and a client, in processes of their own. */
@@ -170,9 +172,10 @@ export async function openStage({ backend, framework, way, pace, servers: count 
         if (!name.startsWith("executed-")) continue;
         for (const id of await idsOf(file(name))) executed.set(id, (executed.get(id) ?? 0) + 1);
       }
-      const answered = await idsOf(file("answered"));
+      const answered = await idsOf(file("answered")); // there since the client was opened
       return {
         twice: [...executed.values()].filter((times) => times > 1).length,
+        answered: answered.length,
         lost: answered.filter((id) => !executed.has(id)).length,
       };
     },
@@ -202,6 +205,6 @@ export async function openStage({ backend, framework, way, pace, servers: count 
 }
 
 async function idsOf(file: string): Promise<readonly string[]> {
-  const text = await readFile(file, "utf8").catch(() => "");
+  const text = await readFile(file, "utf8");
   return text.split("\n").filter((id) => id !== "");
 }
