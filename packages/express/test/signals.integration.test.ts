@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { announcedChild, servingChild } from "./announced-child.ts";
 
 describe.skipIf(serverSkipped("consul"))("a process whose Consul is away", () => {
@@ -26,8 +26,11 @@ describe.skipIf(serverSkipped("consul"))("a process whose Consul is away", () =>
       await consul.kill();
       const child = await servingChild({ framework, consul: consul.url });
       expect(child.out()).not.toContain("registered");
-      expect(child.complaints()).toMatch(
-        /^\(node:\d+\) Error: own-127.0.0.1-\d+ could not be registered in "consul", and is tried again: consul: PUT \/agent\/service\/register: connect ECONNREFUSED/,
+      // Two pipes keep no order among each other.
+      await vi.waitFor(() =>
+        expect(child.complaints()).toMatch(
+          /^\(node:\d+\) Error: own-127.0.0.1-\d+ could not be registered in "consul", and is tried again: consul: PUT \/agent\/service\/register: connect ECONNREFUSED/,
+        ),
       );
       expect((await fetch(`http://127.0.0.1:${child.port}/health`)).status).toBe(200);
       await consul.start();
