@@ -24,8 +24,8 @@ const DEFAULT_GRACE_MS = 20_000;
 
 /**
  * Announces the application: registers when its server listens (never in `app.init()`, which tests call), and in
- * `beforeApplicationShutdown` takes it back in the order that loses no call, from all its registries at once. Whether
- * signals begin a shutdown is decided by `app.enableShutdownHooks()`. If one did, a second one hurries it: nothing is
+ * `beforeApplicationShutdown` takes it back in the order that loses no call, from all its registries at once. An
+ * application that announces nothing ends as gracefully: its server is drained all the same. Whether signals begin a shutdown is decided by `app.enableShutdownHooks()`. If one did, a second one hurries it: nothing is
  * waited for any more, and connections are cut.
  *
  * There is one per application. Exported so that an application can ask it: `await app.get(Announcer).ready()`.
@@ -79,8 +79,8 @@ export class Announcer
 
   onModuleInit(): void {
     const adapter = this.#adapter();
+    if (adapter === undefined) return;
     const announcements = this.#announced();
-    if (adapter === undefined || announcements.length === 0) return;
     const server = this.#server(adapter);
     // From now on, so that it knows all connections when the time comes.
     serverDrain(server);
@@ -113,19 +113,18 @@ export class Announcer
     this.#draining = true;
     for (const end of this.#onShutdown.splice(0)) end();
     const announcements = this.#announced();
-    const adapter = announcements.length === 0 ? undefined : this.#adapter();
+    const adapter = this.#adapter();
     const server = adapter === undefined ? undefined : this.#server(adapter);
     const drain = server?.listening === true ? serverDrain(server) : undefined;
     if (signal !== undefined) this.#hearSecondSignal(signal, announcements, server);
     drain?.begin();
-    const wasAnnounced = announcements.some(({ registrar }) => registrar !== undefined);
     await Promise.all(announcements.map((each) => each.withdraw()));
     if (drain === undefined || server === undefined) return;
-    if (wasAnnounced) await drain.quiet({ signal: this.#hurried.signal });
+    await drain.quiet({ signal: this.#hurried.signal });
     // Nest closes the server next, and waits for the last connection: idle ones must not make it wait, busy ones not for
     // ever.
     drain.sweep();
-    const graceMs = Math.max(...announcements.map((each) => each.graceMs ?? DEFAULT_GRACE_MS));
+    const graceMs = Math.max(...this.#registries.all().map(({ options }) => options.graceMs ?? DEFAULT_GRACE_MS));
     if (this.#hurried.signal.aborted) void drain.stop({ graceMs: 0 });
     if (!Number.isFinite(graceMs)) return;
     const cancel = systemEnv.after(graceMs, () => void drain.stop({ graceMs: 0 }), { keepAlive: true });

@@ -18,7 +18,6 @@ export class ApplicationAnnouncement {
   readonly register: RegisterOptions | undefined;
   /** Whether the application may not start unless this succeeds. */
   readonly required: boolean;
-  readonly graceMs: number | undefined;
   readonly #registry: Registry;
   readonly #drainMs: number | undefined;
   readonly #logger: Logger;
@@ -30,10 +29,9 @@ export class ApplicationAnnouncement {
   #ended = false;
 
   constructor(registryName: string, registry: Registry, options: DiscoveryModuleOptions) {
-    const { register, drainMs, graceMs, required } = options;
+    const { register, drainMs, required } = options;
     this.register = register === false ? undefined : register;
     this.required = required === true && this.register !== undefined;
-    this.graceMs = graceMs;
     this.#drainMs = drainMs;
     this.#registry = registry;
     this.#logger = new Logger(registryName === DEFAULT_REGISTRY ? "Discovery" : `Discovery:${registryName}`);

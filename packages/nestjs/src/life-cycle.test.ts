@@ -103,6 +103,40 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
+  it("ends as gracefully where nothing is announced: clients leave, what hangs is cut after graceMs", async () => {
+    const client = await app({ register: false, graceMs: 300 }, adapter);
+    const url = await listen(client);
+    const hung = fetch(`${url}/hang`).then(
+      () => "answered",
+      () => "cut",
+    );
+    await until(() => expect(hanging).toHaveLength(1));
+    const startedMs = performance.now();
+    const closed = client.close();
+    await until(() => expect(client.get(Announcer).draining).toBe(true));
+    expect((await fetch(`${url}/none`)).headers.get("connection")).toBe("close");
+    expect(await hung).toBe("cut");
+    await closed;
+    expect(performance.now() - startedMs).toBeGreaterThan(290);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+  });
+
+  it("cuts what hangs where nothing is announced at the second signal, too", async () => {
+    const client = await app({ register: false, graceMs: 60_000 }, adapter);
+    const url = await listen(client);
+    const hung = fetch(`${url}/hang`).then(
+      () => "answered",
+      () => "cut",
+    );
+    await until(() => expect(hanging).toHaveLength(1));
+    // As Nest calls it at the first signal; what it does next is to close the server.
+    await client.get(Announcer).beforeApplicationShutdown("SIGUSR2");
+    client.getHttpServer().close();
+    process.emit("SIGUSR2");
+    expect(await hung).toBe("cut");
+    await client.close();
+  });
+
   it("with required, listens only when it is registered", async () => {
     const gate = slow();
     const shop = await app({ registry: gate.registry, required: true }, adapter);
