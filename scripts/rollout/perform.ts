@@ -7,7 +7,7 @@ import { nowMs } from "../chaos/now-ms.ts";
 import type { Framework } from "./framework.ts";
 import type { Pace } from "./pace.ts";
 import type { Play } from "./play.ts";
-import { CALLS_PER_SECOND, type Measures, type Result, breaches } from "./result.ts";
+import { type Measures, type Result, breaches } from "./result.ts";
 import { type Stage, openStage } from "./stage.ts";
 
 export interface Performance {
@@ -48,7 +48,7 @@ export async function perform({ play, backend, framework }: Performance, pace: P
 async function measure(play: Play, stage: Stage): Promise<Measures> {
   const { client, pace } = stage;
   const fromMs = nowMs();
-  await client.ask("startLoad", { perSecond: CALLS_PER_SECOND, mix: play.mix });
+  await client.ask("startLoad", { perSecond: pace.callsPerSecond, mix: play.mix });
   await sleep(pace.leadMs);
   await play.run(stage);
   await sleep(pace.leadMs);
@@ -56,7 +56,16 @@ async function measure(play: Play, stage: Stage): Promise<Measures> {
   const { calls, posts, failures, skipped } = await client.ask("stopLoad");
   await stage.retire();
   const { notes, broken } = stage;
-  return { calls, posts, skipped, seconds, failures, notes, broken, ...(await stage.orders()) };
+  return {
+    calls,
+    posts,
+    skipped,
+    due: seconds * pace.callsPerSecond,
+    failures,
+    notes,
+    broken,
+    ...(await stage.orders()),
+  };
 }
 
 /** Keeps all that is known of a play in which something went wrong. */

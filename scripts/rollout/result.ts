@@ -2,8 +2,6 @@ import type { Failure } from "../chaos/load.ts";
 import type { Framework } from "./framework.ts";
 import type { Orders } from "./stage.ts";
 
-/** How many calls are made, per second. */
-export const CALLS_PER_SECOND = 500;
 /** Fewer calls than this share were no steady load: the machine is too busy to tell anything. */
 const LEAST_SHARE = 0.9;
 
@@ -12,7 +10,8 @@ export interface Measures extends Orders {
   readonly posts: number;
   /** Calls that were due and never made, as too many were under way. */
   readonly skipped: number;
-  readonly seconds: number;
+  /** How many calls there should be. */
+  readonly due: number;
   readonly failures: readonly Failure[];
   readonly notes: readonly string[];
   /** What the play itself asks for, and did not get. */
@@ -36,13 +35,13 @@ export interface Result {
 
 /** Every limit that was not held, in words. */
 export function breaches(measures: Measures): readonly string[] {
-  const { calls, posts, skipped, seconds, failures, twice, lost, answered, broken } = measures;
+  const { calls, posts, skipped, due, failures, twice, lost, answered, broken } = measures;
   const found = [...broken];
   if (failures.length > 0) found.push(`${failures.length} of ${calls} calls failed: ${failures[0]?.error}`);
   if (twice > 0) found.push(`${twice} of ${posts} POSTs were executed more than once`);
   if (lost > 0) found.push(`${lost} of ${posts} POSTs were answered, and never executed`);
   if (failures.length === 0 && answered !== posts) found.push(`${posts} POSTs, and ${answered} of them written down`);
   if (skipped > calls * MOST_SKIPPED_SHARE) found.push(`${skipped} calls were not made, as too many were under way`);
-  if (calls < seconds * CALLS_PER_SECOND * LEAST_SHARE) found.push(`only ${calls} calls in ${seconds.toFixed(0)} s`);
+  if (calls < due * LEAST_SHARE) found.push(`only ${calls} of ${due.toFixed(0)} calls were made`);
   return found;
 }

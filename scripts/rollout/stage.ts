@@ -81,8 +81,8 @@ export async function openStage({ backend, framework, way, pace, servers: count 
   const store = await backend.start({ guarded: false });
   const { url } = store.server;
   const service = `rollout-${++stages}`;
-  const room = new URL(`${service}/`, ROOM);
-  await rm(room, { recursive: true, force: true });
+  // Nobody else's, whoever plays at the same time.
+  const room = new URL(`${process.pid}-${service}/`, ROOM);
   await mkdir(room, { recursive: true });
   const client = startWorker<ClientMethods>(CLIENT);
   const children = new Set<ChildApp>();
@@ -187,6 +187,7 @@ export async function openStage({ backend, framework, way, pace, servers: count 
     ...closable(async () => {
       await Promise.all([client.kill(), ...[...children].map((child) => child.end("SIGKILL"))]);
       await store.close();
+      await rm(room, { recursive: true, force: true });
     }),
   };
   try {
