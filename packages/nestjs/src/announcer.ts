@@ -160,8 +160,10 @@ export class Announcer
 
   /** A server that is closed serves nobody, whoever closed it: its registrations go, and nothing is waited for. */
   #endWith(server: Server, announcements: readonly ApplicationAnnouncement[]): void {
-    server.once("close", () => {
+    // Each time: one that has opened and closed before anything was announced may be opened again.
+    server.on("close", () => {
       for (const announcement of announcements) {
+        if (announcement.registrar === undefined) continue;
         announcement.hurry();
         void announcement.withdraw();
       }

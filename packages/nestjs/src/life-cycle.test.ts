@@ -204,6 +204,18 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     await shop.close();
   });
 
+  it("is registered by app.listen() though a test has opened and closed its server before", async () => {
+    const shop = await (await app({}, adapter)).init();
+    const server: Server = shop.getHttpServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    server.close();
+    await once(server, "close");
+    await listen(shop);
+    await shop.get(Announcer).ready();
+    expect(registry.instances("shop")).toHaveLength(1);
+  });
+
   it("registers nothing when it is closed while it begins to listen", async () => {
     const shop = await app({}, adapter);
     const listening = shop.listen(0, "127.0.0.1").catch(() => undefined);
