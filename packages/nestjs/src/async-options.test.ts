@@ -90,6 +90,8 @@ describe("DiscoveryModule.forRootAsync", () => {
     ["options", { useFactory: () => ({}), useClass: RootOptions }],
     ["useFactory", { useFactory: { registry: undefined } }],
     ["useClass", { useClass: "RootOptions" }],
+    ["inject", { useClass: RootOptions, inject: [Settings] }],
+    ["isGlobal", { useFactory: () => ({}), isGlobal: false }],
     ["useExisting", { useExisting: null }],
     ["inject", { useFactory: () => ({}), inject: Settings }],
     ["name", { useFactory: () => ({}), name: 2 }],

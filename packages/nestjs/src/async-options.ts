@@ -9,7 +9,7 @@ export interface OptionsFactory<T> {
 /** How options are made when the application is: exactly one of `useFactory`, `useClass` and `useExisting`. */
 export interface AsyncOptions<T> extends Pick<ModuleMetadata, "imports"> {
   readonly useFactory?: ((...injected: never[]) => T | Promise<T>) | undefined;
-  /** What is handed to `useFactory`. */
+  /** What is handed to `useFactory`; there is none without one. */
   readonly inject?: FactoryProvider["inject"] | undefined;
   /** A class of which one is made. */
   readonly useClass?: Type<OptionsFactory<T>> | undefined;
@@ -38,6 +38,9 @@ export function checkAsync(
 ): void {
   checkOptions(path, options, { ...ASYNC_CHECKS, ...more });
   const given = WAYS.filter((way) => options[way] !== undefined);
+  if (options.inject !== undefined && options.useFactory === undefined) {
+    throw new InvalidOptionError(path === "" ? "inject" : `${path}.inject`, "no inject without useFactory", options.inject);
+  }
   if (given.length === 1) return;
   throw new InvalidOptionError(path === "" ? "options" : path, `exactly one of ${WAYS.join(", ")}`, given.join(", "));
 }
