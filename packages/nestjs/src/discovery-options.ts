@@ -67,8 +67,6 @@ export interface DiscoveryModuleOptions {
 export interface DiscoveryModuleExtras {
   /** What the registry is called, if there are several: `@InjectRegistry(name)`. Default `"default"`. */
   readonly name?: string | undefined;
-  /** Whether the registry can be injected everywhere. Default true. */
-  readonly isGlobal?: boolean | undefined;
 }
 
 /** Options of `DiscoveryModule.forRoot`. */
@@ -77,7 +75,7 @@ export interface ForRootOptions extends DiscoveryModuleOptions, DiscoveryModuleE
 /** Options of `DiscoveryModule.forRootAsync`. */
 export interface ForRootAsyncOptions extends AsyncOptions<DiscoveryModuleOptions>, DiscoveryModuleExtras {}
 
-const EXTRA_CHECKS = { name: is.nonEmptyString, isGlobal: is.boolean };
+const EXTRA_CHECKS = { name: is.nonEmptyString };
 
 /** Throws `InvalidOptionError` for options of `forRoot` that cannot work. Changes nothing. */
 export function checkForRoot(options: ForRootOptions): void {

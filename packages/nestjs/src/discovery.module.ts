@@ -58,8 +58,8 @@ const REGISTRY = "@rollcall/nestjs/registry";
  * export class AppModule {}
  * ```
  *
- * Import `forRoot` (or `forRootAsync`) once for each registry; with several, each has a `name`. It is global unless
- * `isGlobal: false`. At the end, after the server has closed, the clients are closed, and then the registries that the
+ * Import `forRoot` (or `forRootAsync`) once for each registry; with several, each has a `name`. It is always global, as
+ * features are modules of their own and find it by its name. At the end, after the server has closed, the clients are closed, and then the registries that the
  * modules made.
  */
 @Module({})
@@ -76,26 +76,26 @@ export class DiscoveryModule {
   /** A registry, and what to announce in it. Throws `InvalidOptionError` for options that cannot work. */
   static forRoot(options: ForRootOptions): DynamicModule {
     checkForRoot(options);
-    const { name, isGlobal, ...useValue } = options;
-    return rootModule({ name, isGlobal }, [], [{ provide: OPTIONS, useValue }]);
+    const { name, ...useValue } = options;
+    return rootModule({ name }, [], [{ provide: OPTIONS, useValue }]);
   }
 
   /**
    * The same, with options that are made when the application is: by `useFactory` (with `inject`), or by the `create()`
-   * of `useClass` or `useExisting`. `name` and `isGlobal` are said here, as Nest has to know them first. A factory that
+   * of `useClass` or `useExisting`. `name` is said here, as Nest has to know it first. A factory that
    * fails keeps the application from being made.
    */
   static forRootAsync(options: ForRootAsyncOptions): DynamicModule {
     checkForRootAsync(options);
-    const { name = DEFAULT_REGISTRY, isGlobal } = options;
+    const { name = DEFAULT_REGISTRY } = options;
     const providers = provideAsync<DiscoveryModuleOptions>(OPTIONS, `the DiscoveryModule "${name}"`, options);
-    return rootModule({ name, isGlobal }, options.imports ?? [], providers);
+    return rootModule({ name }, options.imports ?? [], providers);
   }
 
   /**
    * Provides a balanced `HttpClient` for each service, to be injected by `@InjectClient(name)`, and a live view of its
-   * instances, by `@InjectInstances(name)`. Clients start to discover when the application is made, and need no instance
-   * to start. Throws `InvalidOptionError`.
+   * instances, by `@InjectInstances(name)`. Clients start to discover when the application is initialized, or at their
+   * first use; they need no instance to start. Throws `InvalidOptionError`.
    */
   static forFeature(...features: readonly (ClientFeature | string)[]): DynamicModule {
     features.forEach(checkFeature);
@@ -126,14 +126,14 @@ function distinct(providers: readonly FactoryProvider[]): FactoryProvider[] {
 }
 
 function rootModule(
-  { name = DEFAULT_REGISTRY, isGlobal = true }: DiscoveryModuleExtras,
+  { name = DEFAULT_REGISTRY }: DiscoveryModuleExtras,
   imports: NonNullable<DynamicModule["imports"]>,
   options: readonly Provider[],
 ): DynamicModule {
   const token = getRegistryToken(name);
   return {
     module: DiscoveryModule,
-    global: isGlobal,
+    global: true,
     imports: [DiscoveryCoreModule, ...imports],
     providers: [
       ...options,

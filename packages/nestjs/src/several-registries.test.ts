@@ -117,7 +117,7 @@ describe("several registries", () => {
     const app = await application({
       imports: [
         DiscoveryModule.forRoot({ registry: one }),
-        DiscoveryModule.forRoot({ name: "dc2", registry: () => two, isGlobal: false }),
+        DiscoveryModule.forRoot({ name: "dc2", registry: () => two }),
       ],
     });
     await app.init();
