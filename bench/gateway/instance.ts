@@ -18,6 +18,8 @@ for (let n = 0; n < 2; n++) {
     const body = request.url === "/block" ? block : json;
     response.writeHead(200, { "content-type": "application/octet-stream", "content-length": body.length }).end(body);
   });
+  // Longer than any proxy waits for its turn: a connection that ends as it is used again fails a POST, rightly.
+  server.keepAliveTimeout = 120_000;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   ports.push((server.address() as AddressInfo).port);

@@ -110,7 +110,9 @@ export class GatewayExchange implements Handler {
       throw new Error("the instance's answer is encoded for transfer in a way that is not undone here");
     }
     this.#length = Number(headers["content-length"] ?? -1);
-    const mayHaveTrailers = request.httpVersion === "1.1" && request.method !== "HEAD" && statusCode !== 304;
+    // Node does not write `Trailer` where there is no body to put any behind.
+    const hasBody = request.method !== "HEAD" && !NO_BODY.has(statusCode);
+    const mayHaveTrailers = hasBody && request.httpVersion === "1.1";
     response.writeHead(statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
   }
 

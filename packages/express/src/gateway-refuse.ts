@@ -52,9 +52,16 @@ export function cut(response: ServerResponse): void {
   else breakOff(response.socket);
 }
 
-/** By a reset, as a mere end is how a body without a length ends well. TLS has its own way to tell, and no reset. */
+/** By a reset, as a mere end is how a body without a length ends well. TLS and Unix sockets know no reset. */
 export function breakOff(socket: Duplex): void {
   const { encrypted, resetAndDestroy } = socket as Partial<TLSSocket>;
-  if (encrypted === true || resetAndDestroy === undefined) socket.destroy();
-  else resetAndDestroy.call(socket);
+  if (encrypted !== true && resetAndDestroy !== undefined) {
+    try {
+      resetAndDestroy.call(socket);
+      return;
+    } catch {
+      // Not a TCP socket.
+    }
+  }
+  socket.destroy();
 }

@@ -21,6 +21,16 @@ export function isHandshake(request: IncomingMessage): boolean {
 }
 
 /**
+ * Whether an earlier request on the same connection is still being answered. Who sends a handshake behind one without
+ * waiting cannot be answered: the connection is the earlier answer's.
+ */
+export function isBusy({ socket }: IncomingMessage): boolean {
+  // Where Node itself looks before it gives a socket to a response.
+  const message: unknown = Reflect.get(socket, "_httpMessage");
+  return message !== undefined && message !== null;
+}
+
+/**
  * An exchange that may end in a connection of its own: after the instance's `101` bytes go both ways, at the pace of the
  * slower side, until one side ends. An end is passed on as an end and a reset as a reset. Any other answer is passed on
  * as that of a usual request, and then the caller's connection ends.

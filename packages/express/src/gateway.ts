@@ -7,7 +7,7 @@ import { type GatewayOptions, resolveGateway } from "./gateway-options.ts";
 import { gatewayPath, pathBelow } from "./gateway-path.ts";
 import { refuse } from "./gateway-refuse.ts";
 import { BAD_REQUEST, bodyFollows, bodyLength, refusal } from "./gateway-request.ts";
-import { GatewayUpgrade, isHandshake } from "./gateway-upgrade.ts";
+import { GatewayUpgrade, isBusy, isHandshake } from "./gateway-upgrade.ts";
 
 export type { GatewayOptions };
 
@@ -89,6 +89,10 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   const upgrade = (request: IncomingMessage, _: Duplex, head: Buffer): boolean => {
     const url = pathBelow(request.url ?? "", upgradePath);
     if (url === undefined) return false;
+    if (isBusy(request)) {
+      request.socket.on("error", () => undefined).destroy();
+      return true;
+    }
     const path = gatewayPath(url, prefix);
     const exchange = new GatewayUpgrade(parts, request, head, upgraded);
     const refused = path === undefined || !isHandshake(request) ? BAD_REQUEST : refusal(request, limits);
