@@ -1,8 +1,9 @@
-import { Injectable } from "@nestjs/common";
+import { Injectable, type OnModuleInit } from "@nestjs/common";
 import { type Closable, type Registry, checkOptions, is } from "@rollcall/core";
 import { type HttpClient, type ServiceClientOptions, checkServiceClient, serviceClient } from "@rollcall/http";
 import { type AsyncOptions, checkAsync } from "./async-options.ts";
 import { type Instances, createInstances } from "./instances.ts";
+import { type LazyClient, lazyClient } from "./lazy-client.ts";
 
 /** What is said of a feature where the module is imported. */
 export interface FeatureExtras {
@@ -51,10 +52,13 @@ export interface WatchedService {
   readonly instances: Instances;
 }
 
-/** Makes the clients and views of the application's features, and closes them all at its end. */
+/**
+ * Makes the clients and views of the application's features, has the clients discover from its initialization on, and
+ * closes them all at its end.
+ */
 @Injectable()
-export class DiscoveryClients {
-  readonly #clients = new Map<Registry, Map<unknown, HttpClient>>();
+export class DiscoveryClients implements OnModuleInit {
+  readonly #clients = new Map<Registry, Map<unknown, LazyClient>>();
   readonly #watched: WatchedService[] = [];
   readonly #closables: Closable[] = [];
 
@@ -65,14 +69,14 @@ export class DiscoveryClients {
 
   /**
    * The client with these options, made at the first call with this `key`: features that say nothing but their service
-   * share one client, as do those that are given as the same object. It starts to discover at once.
+   * share one client, as do those that are given as the same object. It starts to discover with the application.
    */
   open(registry: Registry, options: ServiceClientOptions, key: unknown): HttpClient {
     let ofRegistry = this.#clients.get(registry);
     if (ofRegistry === undefined) this.#clients.set(registry, (ofRegistry = new Map()));
     let client = ofRegistry.get(key);
     if (client === undefined) {
-      client = serviceClient(registry, options);
+      client = lazyClient(options.service, () => serviceClient(registry, options));
       ofRegistry.set(key, client);
       this.adopt(client);
     }
@@ -85,6 +89,10 @@ export class DiscoveryClients {
     const instances = createInstances(registry.instancer({ service, tags, passingOnly }));
     this.#watched.push({ name, registryName, instances });
     return this.adopt(instances);
+  }
+
+  onModuleInit(): void {
+    for (const clients of this.#clients.values()) for (const client of clients.values()) client.begin();
   }
 
   /** Closes this, too, at the end. */

@@ -29,6 +29,7 @@ import {
   InjectRegistry,
   Announcer,
   getClientToken,
+  getInstancesToken,
   getRegistryToken,
 } from "./index.ts";
 
@@ -404,6 +405,34 @@ describe("DiscoveryModule.forFeature", () => {
     expect(() => DiscoveryModule.forFeature(feature as string)).toThrow(
       expect.objectContaining({ code: "INVALID_OPTION", path }),
     );
+  });
+
+  it("begins to discover with the application: one that could not be made leaves nothing running", async () => {
+    const instancers = vi.spyOn(registry, "instancer");
+    const began = (): boolean => instancers.mock.results.some(({ value }) => value.snapshot.state !== "pending");
+    const features = DiscoveryModule.forFeature("lorem");
+    const broken = {
+      provide: "broken",
+      inject: [getClientToken("lorem"), getInstancesToken("lorem")],
+      useFactory: () => {
+        throw new Error("another provider failed");
+      },
+    };
+    await lorem("a");
+    await expect(create({}, "express", { imports: [features], providers: [broken] })).rejects.toThrow("another");
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(began()).toBe(false);
+    const app = await create({}, "express", { imports: [features] });
+    await app.init();
+    await vi.waitFor(() => expect(began()).toBe(true));
+  });
+
+  it("refuses calls of a client that was never used after the end", async () => {
+    const app = await create({}, "express", { imports: [DiscoveryModule.forFeature("lorem")] });
+    const client = app.get<HttpClient>(getClientToken("lorem"));
+    await client.close();
+    await expect(client.request("/")).rejects.toMatchObject({ code: "CLOSED" });
+    expect(client.endpoints).toEqual([]);
   });
 
   it("refuses two features of one name", () => {
