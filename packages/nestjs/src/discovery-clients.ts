@@ -50,6 +50,8 @@ export interface WatchedService {
   /** The name of its registry. */
   readonly registryName: string;
   readonly instances: Instances;
+  /** How many instances its client would call at this moment: fewer than are known, where those are too old for it. */
+  callable(): number;
 }
 
 /**
@@ -83,11 +85,15 @@ export class DiscoveryClients implements OnModuleInit {
     return client;
   }
 
-  /** The live view of what such a client calls. */
-  watch(registry: Registry, options: ServiceClientOptions, name: string, registryName: string): Instances {
+  /** The live view of what the client of this `key` calls, and the name that both have in which registry. */
+  watch(registry: Registry, options: ServiceClientOptions, key: unknown, named: readonly [string, string]): Instances {
     const { service, tags, passingOnly } = options;
+    const [name, registryName] = named;
     const instances = createInstances(registry.instancer({ service, tags, passingOnly }));
-    this.#watched.push({ name, registryName, instances });
+    // A test may have replaced the client: then there is none.
+    const client = (): HttpClient | undefined => this.#clients.get(registry)?.get(key);
+    const callable = (): number => (client()?.endpoints ?? instances.instances).length;
+    this.#watched.push({ name, registryName, instances, callable });
     return this.adopt(instances);
   }
 

@@ -134,12 +134,12 @@ export class DiscoveryHealthIndicator {
 
 function servicesHealth(watched: readonly WatchedService[]): Readonly<Record<string, ServiceHealth>> {
   const health: Record<string, ServiceHealth> = {};
-  for (const { name, registryName, instances } of watched) {
+  for (const { name, registryName, instances, callable } of watched) {
     const { snapshot } = instances;
     const key = registryName === DEFAULT_REGISTRY ? name : `${name}@${registryName}`;
     const seen: ServiceHealth = {
       state: snapshot.state,
-      instances: snapshot.instances.length,
+      instances: callable(),
       ...(snapshot.state === "stale"
         ? { staleForMs: Math.max(0, Math.round(systemEnv.now() - snapshot.staleSinceMs)) }
         : {}),

@@ -61,7 +61,7 @@ function clientAndView<A extends readonly unknown[]>(parts: FeatureParts<A>): Fa
       provide: getInstancesToken(name),
       inject,
       useFactory: (registry: Registry, clients: DiscoveryClients, ...injected: A) =>
-        clients.watch(registry, options(...injected), name, registryName),
+        clients.watch(registry, options(...injected), key, [name, registryName]),
     },
   ];
 }

@@ -6,7 +6,7 @@ import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
 import type { HttpClient } from "@rollcall/http";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ADAPTERS, type Adapter, application, closing, instanceOf, listen, until } from "../test/application.ts";
-import { Announcer, DiscoveryModule, type ForRootOptions, getClientToken } from "./index.ts";
+import { Announcer, type ClientFeature, DiscoveryModule, type ForRootOptions, getClientToken } from "./index.ts";
 import { DiscoveryHealthIndicator, type DiscoveryHealthOptions } from "./terminus.ts";
 
 let registry: MemoryRegistry;
@@ -18,7 +18,7 @@ beforeEach(() => {
 /** An application with a health check, and how to ask it over HTTP. */
 async function start(
   options: Partial<ForRootOptions>,
-  features: readonly string[],
+  features: readonly (ClientFeature | string)[],
   { adapter, check = {} }: { readonly adapter?: Adapter; readonly check?: DiscoveryHealthOptions } = {},
 ): Promise<{ app: INestApplication<Server>; health: () => Promise<unknown[]> }> {
   @Controller("health")
@@ -122,6 +122,16 @@ describe("DiscoveryHealthIndicator", () => {
     registry.start();
     const well = up({ services: {}, registrations: { default: { registered: true } } });
     await until(async () => expect(await health()).toEqual(well));
+  });
+
+  it("counts what can be called: nothing after staleAfterMs, though instances were known", async () => {
+    await instanceOf(registry, { service: "lorem" }, (_, response) => response.end("lorem"));
+    const { app, health } = await start({}, [{ service: "lorem", staleAfterMs: 50 }]);
+    await app.get<HttpClient>(getClientToken("lorem")).ready();
+    expect(await health()).toEqual(up({ services: { lorem: { state: "live", instances: 1 } }, registrations: {} }));
+    registry.stop(new Error("down"));
+    await until(async () => expect((await health())[0]).toBe(503));
+    expect((await health())[1]).toMatchObject({ services: { lorem: { state: "stale", instances: 0 } } });
   });
 
   it("looks only at the features and the registry that it is asked for", async () => {
