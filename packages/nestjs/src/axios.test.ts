@@ -186,6 +186,17 @@ describe("DiscoveryHttpModule", () => {
     expect(closed.cause).toMatchObject({ code: "CLOSED" });
   });
 
+  it("follows no redirect where axios is told to follow none", async () => {
+    await instanceOf(registry, { service: "lorem" }, ({ url }, response) => {
+      if (url === "/moved") response.writeHead(302, { location: "/" }).end();
+      else response.end("followed");
+    });
+    const plain = await service();
+    expect((await firstValueFrom(plain.get("http://lorem/moved"))).data).toBe("followed");
+    const http = await service({ maxRedirects: 0 });
+    expect((await failure(firstValueFrom(http.get("http://lorem/moved")))).response?.status).toBe(302);
+  });
+
   it("can be global", async () => {
     @Injectable()
     class Words {
@@ -207,6 +218,9 @@ describe("DiscoveryHttpModule", () => {
       ["adapter", { adapter: "http" }],
       ["env.fetch", { env: { fetch } }],
       ["options", null],
+      ["maxRedirects", { maxRedirects: 5 }],
+      ["httpAgent", { httpAgent: {} }],
+      ["proxy", { proxy: false }],
       ["registry", { registry: "" }],
     ];
     for (const [path, options] of wrong) {

@@ -7,8 +7,31 @@ import { type AsyncOptions, checkAsync, provideAsync } from "./async-options.ts"
 import { DiscoveryClients } from "./discovery-clients.ts";
 import { getRegistryToken } from "./tokens.ts";
 
-/** axios' own options, and how to balance. */
-export interface DiscoveryHttpOptions extends Omit<AxiosRequestConfig, "adapter"> {
+/** What axios does only in its adapter over `node:http`: its one over fetch would say nothing and ignore it. */
+const IGNORED = [
+  "allowedSocketPaths",
+  "beforeRedirect",
+  "family",
+  "http2Options",
+  "httpAgent",
+  "httpVersion",
+  "httpsAgent",
+  "insecureHTTPParser",
+  "lookup",
+  "maxRate",
+  "proxy",
+  "sensitiveHeaders",
+  "socketPath",
+  "transport",
+] as const satisfies readonly (keyof AxiosRequestConfig)[];
+
+/** axios' own options, but for those that its `fetch` adapter ignores, and how to balance. */
+export interface DiscoveryHttpOptions extends Omit<
+  AxiosRequestConfig,
+  "adapter" | "maxRedirects" | (typeof IGNORED)[number]
+> {
+  /** 0 follows no redirect, and is the only number that fetch can be told. Default: those that `createFetch` follows. */
+  readonly maxRedirects?: 0 | undefined;
   /** Which hosts are services, and what is said of all or of single ones: see `createFetch` of `@rollcall/http/fetch`. */
   readonly discovery?: Omit<CreateFetchOptions, "registry" | "fetch"> | undefined;
 }
@@ -63,7 +86,7 @@ const CONFIG = "@rollcall/nestjs/axios/config";
  */
 @Module({})
 export class DiscoveryHttpModule {
-  /** As `HttpModule.register`. Throws `InvalidOptionError` for an adapter, which it brings itself. */
+  /** As `HttpModule.register`. Throws `InvalidOptionError` for an adapter, which it brings itself, and for what that ignores. */
   static register(options: DiscoveryHttpModuleOptions = {}): DynamicModule {
     is.object(options, "options");
     const { registry, global, ...useValue } = options;
@@ -90,9 +113,11 @@ function httpModule(
     inject: [getRegistryToken(registryName), DiscoveryClients, OPTIONS],
     useFactory: (registry: Registry, clients: DiscoveryClients, given: DiscoveryHttpOptions): AxiosRequestConfig => {
       checkConfig(given);
-      const { discovery, ...config } = given;
+      const { discovery, maxRedirects, ...config } = given;
+      const redirect = maxRedirects === 0 ? { redirect: "manual" } : {};
       const fetch = clients.adopt(createFetch({ ...discovery, registry }));
-      return { ...config, adapter: "fetch", env: { ...config.env, fetch } };
+      const fetchOptions = { ...redirect, ...config.fetchOptions };
+      return { ...config, fetchOptions, adapter: "fetch", env: { ...config.env, fetch } };
     },
   };
   const axios = { module: DiscoveryAxiosModule, imports, providers: [...options, provideConfig], exports: [CONFIG] };
@@ -108,6 +133,14 @@ function checkConfig(given: DiscoveryHttpOptions): void {
   is.object(given, "options");
   const adapter: unknown = Reflect.get(given, "adapter");
   if (adapter !== undefined) throw new InvalidOptionError("adapter", "no adapter: the module brings its own", adapter);
+  for (const key of IGNORED) {
+    const value: unknown = Reflect.get(given, key);
+    if (value === undefined) continue;
+    throw new InvalidOptionError(key, "nothing: axios ignores it where it sends by fetch", value);
+  }
+  if (given.maxRedirects !== undefined && given.maxRedirects !== 0) {
+    throw new InvalidOptionError("maxRedirects", "0 or nothing", given.maxRedirects);
+  }
   if (given.env?.fetch !== undefined) {
     throw new InvalidOptionError("env.fetch", "no fetch: the module brings its own", given.env.fetch);
   }
