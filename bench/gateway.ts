@@ -108,7 +108,7 @@ const ports = (instances.said as readonly number[]).map(String);
 const subjects: Subject[] = [];
 for (const name of SUBJECTS) {
   const process = await child("subject.ts", [name, ...ports]);
-  subjects.push({ name, process, load: new Load(process.said as number, CONNECTIONS) });
+  subjects.push({ name, process, load: new Load(name, process.said as number, CONNECTIONS) });
 }
 for (const shape of SHAPES) {
   const measured = await measure(subjects, shape);

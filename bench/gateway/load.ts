@@ -10,9 +10,11 @@ export interface Shape {
 
 /** A load on one port: as many connections as given, each with one request after the other. */
 export class Load {
+  readonly #name: string;
   readonly #clients: readonly Client[];
 
-  constructor(port: number, connections: number) {
+  constructor(name: string, port: number, connections: number) {
+    this.#name = name;
     this.#clients = Array.from({ length: connections }, () => new Client(`http://127.0.0.1:${port}`));
   }
 
@@ -26,7 +28,7 @@ export class Load {
         const handler: Dispatcher.DispatchHandler = {
           onRequestStart: () => undefined,
           onResponseStart: (_, statusCode) => {
-            if (statusCode !== 200) reject(new Error(`${shape.title}: status ${statusCode}`));
+            if (statusCode !== 200) reject(new Error(`${this.#name}, ${shape.title}: status ${statusCode}`));
           },
           onResponseData: () => undefined,
           onResponseEnd: () => {

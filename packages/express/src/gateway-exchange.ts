@@ -205,6 +205,9 @@ export class GatewayExchange implements Handler {
   }
 }
 
+/** Answers that have no body, whatever they say. */
+const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+
 /** Not an error of anybody's. */
 const CALLER_LEFT = new Error("the caller left");
 
