@@ -131,7 +131,10 @@ export class Announcer
     server.once("close", cancel);
   }
 
-  /** Last of all hooks of the application, as this is in a global module: closes the clients, then the registries. */
+  /**
+   * Closes the clients, then the registries. Nest calls global modules after all others here, and among themselves in
+   * the reverse order of their import: other global modules may still want clients if they were imported before.
+   */
   async onApplicationShutdown(): Promise<void> {
     const clients = this.#clients.close();
     // A call that is under way may take long to end. Who is in a hurry does not wait for it.

@@ -39,7 +39,11 @@ export function checkAsync(
   checkOptions(path, options, { ...ASYNC_CHECKS, ...more });
   const given = WAYS.filter((way) => options[way] !== undefined);
   if (options.inject !== undefined && options.useFactory === undefined) {
-    throw new InvalidOptionError(path === "" ? "inject" : `${path}.inject`, "no inject without useFactory", options.inject);
+    throw new InvalidOptionError(
+      path === "" ? "inject" : `${path}.inject`,
+      "no inject without useFactory",
+      options.inject,
+    );
   }
   if (given.length === 1) return;
   throw new InvalidOptionError(path === "" ? "options" : path, `exactly one of ${WAYS.join(", ")}`, given.join(", "));

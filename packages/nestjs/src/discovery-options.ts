@@ -44,7 +44,8 @@ export interface DiscoveryModuleOptions {
   readonly drainMs?: number | undefined;
   /**
    * How long requests may take that are under way when the server stops accepting; then they are cut. Nest itself would
-   * wait for ever. Default 20 s; `Infinity` for as Nest does. Of several registries the longest counts.
+   * wait for ever. Default 20 s; `Infinity` for as Nest does. Of several registries the longest counts. Only of HTTP
+   * servers: the transports of microservices are closed by Nest alone.
    */
   readonly graceMs?: number | undefined;
   /**
