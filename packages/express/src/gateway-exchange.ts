@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
 import { type Env, TimeoutError } from "@rollcall/core";
 import { type DispatchRequest, type HttpClient, type RelayController, failureAnswer } from "@rollcall/http";
 import { answerTrailers, responseHeaders } from "./forwarded-headers.ts";
@@ -63,6 +63,8 @@ export class GatewayExchange implements Handler {
   /** Sends the request. With an `upload` its time counts from the last byte that came, else from now. */
   run(request: DispatchRequest, upload?: UploadShape): void {
     const { client, env } = this.parts;
+    // While middleware worked in front: nobody would tell of it any more.
+    if (isGone(this.request, this.response)) return;
     if (upload === undefined) {
       client.dispatch(request, this);
       return;
@@ -113,11 +115,28 @@ export class GatewayExchange implements Handler {
     // Node does not write `Trailer` where there is no body to put any behind.
     const hasBody = request.method !== "HEAD" && !NO_BODY.has(statusCode);
     const mayHaveTrailers = hasBody && request.httpVersion === "1.1";
-    response.writeHead(statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
+    try {
+      writeHead(response, statusCode, responseHeaders(headers, mayHaveTrailers) as string[]);
+    } catch (error) {
+      // Node has taken half of it, maybe that there is no body: no other answer can follow on this connection.
+      for (const name of response.getHeaderNames()) if (!response.headersSent) response.removeHeader(name);
+      this.end();
+      cut(response);
+      this.parts.report(error, request);
+      throw error;
+    }
+    // With the body, where that comes at once; but an instance may say yes long before it says anything else.
+    setImmediate(() => {
+      if (!this.#ended && this.#passed === 0 && this.#whole === undefined) response.flushHeaders();
+    });
   }
 
   onResponseData(controller: RelayController, chunk: Buffer): void {
-    const { response } = this;
+    const { request, response } = this;
+    if (isGone(request, response)) {
+      controller.abort(CALLER_LEFT);
+      return;
+    }
     if (chunk.length === this.#length && chunk.length <= SMALL_ANSWER_BYTES) {
       this.#whole = chunk;
       return;
@@ -210,6 +229,23 @@ const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /** Not an error of anybody's. */
 const CALLER_LEFT = new Error("the caller left");
+
+/** Whether nobody is there to be answered. A response that waits for its turn on a connection hears nothing of its end. */
+function isGone(request: IncomingMessage, response: ServerResponse): boolean {
+  return response.destroyed || response.closed || request.socket.destroyed;
+}
+
+/** Middleware that puts itself in front of `writeHead` (compression, sessions) does not always know flat lists. */
+function writeHead(response: ServerResponse, statusCode: number, headers: string[]): void {
+  if (response.writeHead === ServerResponse.prototype.writeHead) {
+    response.writeHead(statusCode, headers);
+    return;
+  }
+  for (let index = 0; index < headers.length; index += 2) {
+    response.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
+  }
+  response.writeHead(statusCode);
+}
 
 /** Those errors that are the caller's own. */
 function refusalOf(error: unknown): GatewayRefusal | undefined {
