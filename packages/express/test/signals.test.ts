@@ -134,6 +134,6 @@ describe("a process that cannot start", { timeout: 30_000 }, () => {
     child.signal("SIGTERM");
     expect(await child.ended).toEqual([1, null]);
     expect(child.complaints()).toContain("ClosedError: the announced server is closed");
-    expect(child.out()).toBe("starting\n");
+    expect(child.out()).not.toMatch(/registered|serving/);
   });
 });
