@@ -28,8 +28,8 @@ export interface GatewayOptions extends Omit<ServiceClientOptions, "service"> {
   readonly maxHeaders?: number | undefined;
   /** The largest header of a request, all in all. Default 16 KiB, which is Node's own limit too (`maxHeaderSize`). */
   readonly maxHeaderBytes?: number | undefined;
-  /** Whether this request may be sent again after bytes have left. Default: by its method (`GET`, `PUT`, …). */
-  readonly idempotent?: ((request: IncomingMessage) => boolean) | undefined;
+  /** Whether this request may be sent again after bytes have left. Undefined: by its method (`GET`, `PUT`, …). */
+  readonly idempotent?: ((request: IncomingMessage) => boolean | undefined) | undefined;
   /**
    * Whether what the sender says of where a request came from is believed (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`):
    * true only if all requests come through proxies that overwrite it, or a function that knows them by their address.
@@ -58,7 +58,7 @@ interface ResolvedGateway {
   readonly prefix: string;
   readonly upgradePath: string;
   readonly timeoutMs: number | undefined;
-  readonly idempotent: ((request: IncomingMessage) => boolean) | undefined;
+  readonly idempotent: ((request: IncomingMessage) => boolean | undefined) | undefined;
   readonly trustCallChain: boolean;
   /** Closes the client, if it was made here. */
   close(): Promise<void>;

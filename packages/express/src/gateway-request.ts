@@ -60,6 +60,13 @@ export const BAD_REQUEST: GatewayRefusal = {
   message: "this request cannot be passed on",
 };
 
+/** A function that the application gave to the gateway has thrown. */
+export const INTERNAL_ERROR: GatewayRefusal = {
+  statusCode: 500,
+  code: "internal_error",
+  message: "this request could not be passed on",
+};
+
 /** The body is larger than allowed, as said, or as it turned out. */
 export const TOO_LARGE: GatewayRefusal = {
   statusCode: 413,

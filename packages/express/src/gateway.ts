@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Closable, checkOptions, closable, is, required } from "@rollcall/core";
+import type { DispatchRequest } from "@rollcall/http";
 import { requestHeaders } from "./forwarded-headers.ts";
 import { GatewayExchange } from "./gateway-exchange.ts";
 import { type GatewayOptions, resolveGateway } from "./gateway-options.ts";
 import { gatewayPath, pathBelow } from "./gateway-path.ts";
 import { refuse } from "./gateway-refuse.ts";
-import { BAD_REQUEST, bodyFollows, bodyLength, refusal } from "./gateway-request.ts";
+import { BAD_REQUEST, INTERNAL_ERROR, bodyFollows, bodyLength, refusal } from "./gateway-request.ts";
 import { GatewayUpgrade, isBusy, isHandshake } from "./gateway-upgrade.ts";
 
 export type { GatewayOptions };
@@ -73,15 +74,24 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
       parts.report(new Error(message), request);
       return;
     }
-    new GatewayExchange(parts, request, response).run(
-      {
+    let passed: DispatchRequest;
+    try {
+      passed = {
         path,
         method: request.method ?? "GET",
         headers: requestHeaders(request, hasBody, rules),
         timeoutMs,
-        idempotent: idempotent?.(request) === true ? true : undefined,
+        ...asSaid(idempotent?.(request)),
         incoming: trustCallChain && request,
-      },
+      };
+    } catch (error) {
+      // An application's own function: thrown on, it would end the process under node:http.
+      refuse(request, response, INTERNAL_ERROR, parts);
+      parts.report(error, request);
+      return;
+    }
+    new GatewayExchange(parts, request, response).run(
+      passed,
       hasBody ? { maxBytes: limits.maxBodyBytes, length: bodyLength(request) } : undefined,
     );
   };
@@ -100,11 +110,19 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
       exchange.refuse(refused ?? BAD_REQUEST);
       return true;
     }
+    let headers: string[];
+    try {
+      headers = requestHeaders(request, false, rules);
+    } catch (error) {
+      exchange.refuse(INTERNAL_ERROR);
+      parts.report(error, request);
+      return true;
+    }
     exchange.run({
       path,
       method: "GET",
       upgrade: "websocket",
-      headers: requestHeaders(request, false, rules),
+      headers,
       timeoutMs,
       // What has reached an instance is not sent elsewhere: it may have begun to talk.
       idempotent: false,
@@ -118,4 +136,9 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
     await close();
   });
   return Object.assign(handle, { upgrade, ...life });
+}
+
+/** What the application does not know of a request is judged by its method. */
+function asSaid(idempotent: boolean | undefined): Pick<DispatchRequest, "idempotent"> {
+  return idempotent === undefined ? {} : { idempotent };
 }

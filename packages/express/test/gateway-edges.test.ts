@@ -157,3 +157,34 @@ describe("gateway, a caller who has left", () => {
     expect(requests).toBe(0);
   });
 });
+
+describe("gateway, functions of the application", () => {
+  it("that throw are answered with 500, and the process lives", async () => {
+    const here = world();
+    await here.instance((_, response) => response.end());
+    const thrown = new Error("own");
+    const throws = (): never => {
+      throw thrown;
+    };
+    const errors: unknown[] = [];
+    const onError = (error: unknown): void => void errors.push(error);
+    const get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    expect(await raw(await here.front({ idempotent: throws, onError }), get)).toMatch(/^HTTP\/1.1 500 /);
+    const trusting = await here.front({ trustForwarded: throws, onError });
+    expect(await raw(trusting, get)).toMatch(/^HTTP\/1.1 500 /);
+    expect(await raw(trusting, HANDSHAKE)).toMatch(/^HTTP\/1.1 500 /);
+    expect(errors).toEqual([thrown, thrown, thrown]);
+  });
+
+  it("may say of a GET that it is not to be sent twice", async () => {
+    const here = world();
+    let attempts = 0;
+    await here.rawInstance((socket) => {
+      attempts++;
+      socket.destroy();
+    });
+    const port = await here.front({ idempotent: () => false });
+    await raw(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect(attempts).toBe(1);
+  });
+});
