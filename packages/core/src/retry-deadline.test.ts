@@ -116,6 +116,20 @@ describe("the deadline", () => {
     expectClean(world);
   });
 
+  it("of attempts may be set per call, longer or shorter", async () => {
+    const world = retryWorld({ timeoutMs: 10_000, attemptTimeoutMs: 100, maxAttempts: 1 });
+    const patient = settlement(world.call(() => never, { attemptTimeoutMs: Infinity }));
+    const hasty = settlement(world.call(() => never, { attemptTimeoutMs: 20 }));
+    await world.clock.advance(20);
+    expect(hasty.error).toMatchObject({ reason: "attempts" });
+    await world.clock.advance(9_979);
+    expect(patient.error).toBe(undefined);
+    await world.clock.advance(1);
+    expect(patient.error).toMatchObject({ reason: "deadline" });
+    expectClean(world);
+    await expect(world.call(() => 1, { attemptTimeoutMs: -1 })).rejects.toMatchObject({ path: "attemptTimeoutMs" });
+  });
+
   it("set per call must be a duration, or the call rejects and nothing is called", async () => {
     const world = retryWorld();
     let called = 0;

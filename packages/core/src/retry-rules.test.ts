@@ -295,6 +295,7 @@ describe("the options of retry", () => {
       retryable: undefined,
       unsent: undefined,
       timeoutMs: undefined,
+      attemptTimeoutMs: undefined,
     };
     expect(await call(() => "done", options)).toBe("done");
   });

@@ -34,6 +34,8 @@ export interface CallOptions extends Abortable, PickRequest {
   readonly unsent?: ((error: unknown) => boolean) | undefined;
   /** Replaces the client's `timeoutMs` for this call. */
   readonly timeoutMs?: number | undefined;
+  /** Replaces the client's `attemptTimeoutMs` for this call. */
+  readonly attemptTimeoutMs?: number | undefined;
 }
 
 /**
@@ -143,8 +145,9 @@ class RetriedCall<C> {
   }
 
   async run<T>(fn: (client: C, attempt: Attempt) => T | PromiseLike<T>): Promise<T> {
-    const { signal, timeoutMs } = this.#options;
+    const { signal, timeoutMs, attemptTimeoutMs } = this.#options;
     if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
+    if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
     signal?.throwIfAborted();
     this.#rules.budget?.deposit();
     for (let number = 1; ; number++) {
@@ -215,7 +218,8 @@ class RetriedCall<C> {
     fn: (client: C, attempt: Attempt) => T | PromiseLike<T>,
   ): Promise<T> {
     const { endpoint } = lease;
-    const { env, attemptTimeoutMs } = this.#rules;
+    const { env } = this.#rules;
+    const { attemptTimeoutMs = this.#rules.attemptTimeoutMs } = this.#options;
     const leftMs = this.#leftMs();
     const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
     let held = false;

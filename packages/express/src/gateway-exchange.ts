@@ -72,12 +72,13 @@ export class GatewayExchange implements Handler {
     const timeoutMs = request.timeoutMs ?? client.timeoutMs;
     const { maxBytes, length } = upload;
     const body = new GatewayUpload(this.request, { env, timeoutMs, maxBytes }, (callerIsSlow) => {
-      if (callerIsSlow) this.#giveUp(new UploadStalledError(timeoutMs));
+      if (callerIsSlow) this.giveUp(new UploadStalledError(timeoutMs));
       else this.#controller?.expire(new TimeoutError("the upload", timeoutMs));
     });
     this.#upload = body;
     if (length === undefined || length > SMALL_BYTES) {
-      client.dispatch({ ...request, body, timeoutMs: Infinity }, this);
+      // The caller's pace is not the instance's: how long that takes is counted from the last byte, by the upload.
+      client.dispatch({ ...request, body, timeoutMs: Infinity, attemptTimeoutMs: Infinity }, this);
       return;
     }
     body.whole().then(
@@ -89,8 +90,18 @@ export class GatewayExchange implements Handler {
     );
   }
 
+  /** Cuts off a caller who takes nothing. One who takes a little all the time is slow, and welcome. */
+  #watchStall(): void {
+    const { env, stallTimeoutMs } = this.parts;
+    const taken = takenFrom(this.response);
+    this.#cancelStall = env.after(stallTimeoutMs, () => {
+      if (takenFrom(this.response) === taken) cut(this.response);
+      else this.#watchStall();
+    });
+  }
+
   /** Nothing more is waited for, and it was no instance's fault. */
-  #giveUp(error: Error): void {
+  protected giveUp(error: Error): void {
     if (this.#controller === undefined) this.fail(error);
     else this.#controller.abort(error);
   }
@@ -146,8 +157,7 @@ export class GatewayExchange implements Handler {
     controller.pause();
     if (this.#waits) return;
     this.#waits = true;
-    const { env, stallTimeoutMs } = this.parts;
-    this.#cancelStall = env.after(stallTimeoutMs, () => cut(response));
+    this.#watchStall();
     response.once("drain", () => {
       this.#waits = false;
       this.#cancelStall?.();
@@ -226,6 +236,15 @@ export class GatewayExchange implements Handler {
 
 /** Answers that have no body, whatever they say. */
 const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+
+/**
+ * Changes whenever the caller has taken something: what was handed to the system, and how much of that still waits there.
+ * Node's own time-out of sockets looks at the same, for which there is no public name.
+ */
+function takenFrom({ socket }: ServerResponse): string {
+  const waits: unknown = Reflect.get(Object(Reflect.get(Object(socket), "_handle")), "writeQueueSize");
+  return `${(socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0)} ${String(waits)}`;
+}
 
 /** Not an error of anybody's. */
 const CALLER_LEFT = new Error("the caller left");

@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse, validateHeaderValue } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { ClosedError } from "@rollcall/core";
 import type { RelayController } from "@rollcall/http";
 import { responseHeaders } from "./forwarded-headers.ts";
 import { type ExchangeParts, GatewayExchange } from "./gateway-exchange.ts";
@@ -35,7 +36,7 @@ export function isBusy({ socket }: IncomingMessage): boolean {
  * slower side, until one side ends. An end is passed on as an end and a reset as a reset. Any other answer is passed on
  * as that of a usual request, and then the caller's connection ends.
  *
- * `open` holds the connection, as what ends it, while it is open.
+ * `open` holds the handshake, and then the connection, as what ends it.
  */
 export class GatewayUpgrade extends GatewayExchange {
   readonly #socket: Socket;
@@ -52,6 +53,8 @@ export class GatewayUpgrade extends GatewayExchange {
     this.#open = open;
     this.#early = [head];
     this.#earlyBytes = head.length;
+    open.add(this.#abandon);
+    socket.once("close", () => open.delete(this.#abandon));
     // Read on, as nobody is told of the end of what nobody reads.
     socket.on("data", this.#keepEarly).once("end", this.#leave);
   }
@@ -64,7 +67,7 @@ export class GatewayUpgrade extends GatewayExchange {
     const socket = this.#socket;
     instance.on("error", ignore);
     const answer = switching(headers);
-    if (answer === undefined || socket.destroyed) {
+    if (answer === undefined || socket.destroyed || this.response.writableEnded) {
       instance.destroy();
       this.fail(new Error("the instance did not switch to the protocol that it was asked for"));
       return;
@@ -80,6 +83,7 @@ export class GatewayUpgrade extends GatewayExchange {
       socket.destroySoon();
       instance.destroy();
     };
+    this.#open.delete(this.#abandon);
     this.#open.add(close);
     instance.once("close", () => this.#open.delete(close));
     join(socket, instance);
@@ -91,6 +95,8 @@ export class GatewayUpgrade extends GatewayExchange {
     this.#earlyBytes += chunk.length;
     if (this.#earlyBytes > MAX_EARLY_BYTES) this.#socket.destroy();
   };
+
+  readonly #abandon = (): void => this.giveUp(new ClosedError("the gateway"));
 
   readonly #leave = (): void => void this.#socket.destroy();
 }

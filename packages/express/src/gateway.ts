@@ -1,13 +1,20 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { type Closable, checkOptions, closable, is, required } from "@rollcall/core";
-import type { DispatchRequest } from "@rollcall/http";
+import { type Closable, ClosedError, checkOptions, closable, is, required } from "@rollcall/core";
+import { type DispatchRequest, failureAnswer } from "@rollcall/http";
 import { requestHeaders } from "./forwarded-headers.ts";
 import { GatewayExchange } from "./gateway-exchange.ts";
 import { type GatewayOptions, resolveGateway } from "./gateway-options.ts";
 import { gatewayPath, pathBelow } from "./gateway-path.ts";
 import { refuse } from "./gateway-refuse.ts";
-import { BAD_REQUEST, INTERNAL_ERROR, bodyFollows, bodyLength, refusal } from "./gateway-request.ts";
+import {
+  BAD_REQUEST,
+  type GatewayRefusal,
+  INTERNAL_ERROR,
+  bodyFollows,
+  bodyLength,
+  refusal,
+} from "./gateway-request.ts";
 import { GatewayUpgrade, isBusy, isHandshake } from "./gateway-upgrade.ts";
 
 export type { GatewayOptions };
@@ -59,10 +66,11 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   const { parts, rules, limits, close, ...settings } = resolveGateway(service, options);
   const { prefix, upgradePath, timeoutMs, idempotent, trustCallChain } = settings;
   const upgraded = new Set<() => void>();
+  let closed = false;
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const path = gatewayPath(request.url ?? "", prefix);
-    const refused = path === undefined ? BAD_REQUEST : refusal(request, limits);
+    const refused = path === undefined ? BAD_REQUEST : closed ? ended(service) : refusal(request, limits);
     if (path === undefined || refused !== undefined) {
       refuse(request, response, refused ?? BAD_REQUEST, parts);
       return;
@@ -105,7 +113,8 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
     }
     const path = gatewayPath(url, prefix);
     const exchange = new GatewayUpgrade(parts, request, head, upgraded);
-    const refused = path === undefined || !isHandshake(request) ? BAD_REQUEST : refusal(request, limits);
+    const isBad = path === undefined || !isHandshake(request);
+    const refused = isBad ? BAD_REQUEST : closed ? ended(service) : refusal(request, limits);
     if (path === undefined || refused !== undefined) {
       exchange.refuse(refused ?? BAD_REQUEST);
       return true;
@@ -132,10 +141,16 @@ export function gateway(service: string, options: GatewayOptions): Gateway {
   };
 
   const life = closable(async () => {
+    closed = true;
     for (const end of upgraded) end();
     await close();
   });
   return Object.assign(handle, { upgrade, ...life });
+}
+
+/** After the end, also where the client goes on: it belongs to somebody else. */
+function ended(service: string): GatewayRefusal {
+  return failureAnswer(new ClosedError("the gateway"), service);
 }
 
 /** What the application does not know of a request is judged by its method. */

@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { once } from "node:events";
 import { type IncomingMessage, createServer, request as httpRequest } from "node:http";
-import { connect } from "node:net";
+import { type Socket, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { serviceClient } from "@rollcall/http";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { gateway } from "../src/index.ts";
 import { listen, raw, world } from "./gateway-world.ts";
 
 const HANDSHAKE =
@@ -186,5 +188,61 @@ describe("gateway, functions of the application", () => {
     const port = await here.front({ idempotent: () => false });
     await raw(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     expect(attempts).toBe(1);
+  });
+});
+
+describe("gateway, at its end", () => {
+  it("answers 503 to a handshake that is under way, and lets nothing of it live on", async () => {
+    const here = world();
+    const reached = Promise.withResolvers<Socket>();
+    await here.rawInstance((socket) => reached.resolve(socket));
+    const proxy = here.gateway({ drainMs: 200 });
+    const text = raw(await listen(createServer(proxy).on("upgrade", proxy.upgrade)), HANDSHAKE);
+    const instance = await reached.promise;
+    const ended = once(instance, "close");
+    const closing = proxy.close();
+    expect(await text).toMatch(/^HTTP\/1.1 503 .*"error":"no_endpoints"/s);
+    await Promise.all([ended, closing]);
+  });
+
+  it("answers 503 from then on, also where its client goes on for others", async () => {
+    const here = world();
+    await here.instance((_, response) => response.end("ok"));
+    const client = serviceClient(here.registry, "lorem");
+    onTestFinished(() => client.close());
+    const proxy = gateway("lorem", { client });
+    const port = await listen(createServer(proxy).on("upgrade", proxy.upgrade));
+    const get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    expect(await raw(port, get)).toMatch(/^HTTP\/1.1 200 /);
+    await proxy.close();
+    for (const bytes of [get, HANDSHAKE]) expect(await raw(port, bytes)).toMatch(/^HTTP\/1.1 503 .*retry-after: 1/is);
+    expect(await (await client.fetch("/")).text()).toBe("ok");
+  });
+});
+
+describe("gateway, uploads slower than an attempt may be", () => {
+  it("are the caller's pace, and no failure of the instance", async () => {
+    const here = world();
+    await here.instance((request, response) => void request.resume().once("end", () => response.end("ok")));
+    const client = serviceClient(here.registry, {
+      service: "lorem",
+      retry: { timeoutMs: 4_000, attemptTimeoutMs: 100 },
+    });
+    onTestFinished(() => client.close());
+    const outgoing = httpRequest({
+      port: await listen(createServer(gateway("lorem", { client }))),
+      method: "POST",
+      agent: false,
+    });
+    for (let piece = 0; piece < 6; piece++) {
+      outgoing.write("piece");
+      await delay(50);
+    }
+    outgoing.end();
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    answer.resume();
+    expect(answer.statusCode).toBe(200);
+    await once(answer, "end");
+    expect(client.endpoints.map(({ stats }) => stats.failures)).toEqual([0]);
   });
 });

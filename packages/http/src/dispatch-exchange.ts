@@ -27,7 +27,10 @@ import type { TransferOptions } from "./transfer.ts";
  * await request("http://lorem/word", { dispatcher, method: "POST", ...balance });
  * ```
  */
-export interface BalanceOptions extends Pick<RequestOptions, "key" | "avoid" | "timeoutMs" | "incoming"> {
+export interface BalanceOptions extends Pick<
+  RequestOptions,
+  "key" | "avoid" | "timeoutMs" | "attemptTimeoutMs" | "incoming"
+> {
   /** As of {@link RequestOptions}. undici has this one too, and its types take no `undefined`. */
   readonly idempotent?: boolean;
 }
@@ -72,7 +75,15 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
   constructor(rules: DispatchRules, options: Dispatcher.DispatchOptions, relay: Relay, signal: LightSignal) {
     const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
     const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
-    const { path, idempotent, key, timeoutMs, incoming, avoid }: Dispatcher.DispatchOptions & BalanceOptions = options;
+    const {
+      path,
+      idempotent,
+      key,
+      timeoutMs,
+      attemptTimeoutMs,
+      incoming,
+      avoid,
+    }: Dispatcher.DispatchOptions & BalanceOptions = options;
     const method = normalizeMethod(options.method);
     // A tunnel names the host it leads to.
     if (method !== "CONNECT") requestTarget(path);
@@ -85,7 +96,7 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     };
     // It has all that core uses of a signal.
     const light = signal as unknown as AbortSignal;
-    const own = { signal: light, method, path, idempotent, key, timeoutMs, incoming, avoid };
+    const own = { signal: light, method, path, idempotent, key, timeoutMs, attemptTimeoutMs, incoming, avoid };
     super(rules, own, request, content);
     this.#rules = rules;
     this.#relay = relay;

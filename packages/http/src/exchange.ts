@@ -110,6 +110,7 @@ export abstract class Exchange<C, A extends Answer> {
       key,
       avoid,
       timeoutMs: this.#timeoutMs,
+      attemptTimeoutMs: this.#options.attemptTimeoutMs,
       retryable: (error, number) => this.#retryable(error, number),
       unsent: this.#options.unsent ?? this.#rules.unsent ?? ((error) => this.classify(error) === "unsent"),
     };
@@ -133,7 +134,8 @@ export abstract class Exchange<C, A extends Answer> {
     if (this.#seen === 0 && this.#endsAt === undefined) return undefined;
     const headers: string[] = [];
     if (this.#seen > 0) headers.push(ATTEMPT_HEADER, String(this.#seen + 1));
-    const { env, attemptTimeoutMs = Infinity } = this.#rules;
+    const { env } = this.#rules;
+    const { attemptTimeoutMs = this.#rules.attemptTimeoutMs ?? Infinity } = this.#options;
     // This request is given up with its attempt, even if another one follows.
     const leftMs = this.#endsAt === undefined ? Infinity : Math.min(attemptTimeoutMs, this.#endsAt - env.now());
     if (leftMs !== Infinity) headers.push(DEADLINE_HEADER, String(Math.max(0, Math.floor(leftMs))));

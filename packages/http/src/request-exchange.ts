@@ -83,9 +83,21 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     request: TransferOptions,
     body: ReturnType<typeof prepareBody>["content"],
   ) {
-    const { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, incoming } = options;
+    const { signal, key, avoid, timeoutMs, attemptTimeoutMs, retryable, unsent, idempotent, incoming } = options;
     const { method, path } = request;
-    const known = { signal, key, avoid, timeoutMs, retryable, unsent, idempotent, incoming, method, path };
+    const known = {
+      signal,
+      key,
+      avoid,
+      timeoutMs,
+      attemptTimeoutMs,
+      retryable,
+      unsent,
+      idempotent,
+      incoming,
+      method,
+      path,
+    };
     super(rules, known, request, body);
     this.#signal = signal;
   }
