@@ -83,7 +83,9 @@ async function play({ name, folder, versions }) {
     [...tarballs].filter(([own]) => manifest.dependencies[own] === undefined).map(([own, at]) => [own, `file:${at}`]),
   );
   writeFileSync(file, JSON.stringify(manifest, undefined, 2));
-  await run("npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts"], { cwd });
+  // What npm has in its cache need not be newest: a registry that is slow or away must not decide this.
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"];
+  await run("npm", install, { cwd, timeout: 300_000 });
   await run("npm", ["ls", "--all"], { cwd, maxBuffer: 1e8 }); // complains of peers that do not fit
   await run("npm", ["run", "build"], { cwd });
   // Ends by itself: whatever it closed must leave nothing behind that keeps a process alive.
