@@ -195,7 +195,7 @@ export class GatewayExchange implements Handler {
     this.end();
     const { request, response, parts } = this;
     // Nobody is left to be told, and nobody on this side has failed.
-    if (response.destroyed || response.writableEnded || (request.destroyed && !request.complete)) return;
+    if (isGone(request, response) || response.writableEnded || (request.destroyed && !request.complete)) return;
     const refusal = refusalOf(error) ?? failureAnswer(error, parts.service);
     const isOurs = refusal.statusCode >= 500 || response.headersSent;
     this.refuse(refusal);

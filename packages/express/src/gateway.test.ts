@@ -11,7 +11,7 @@ import {
 import { type AddressInfo, type Server as TcpServer, connect, createServer as createTcpServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Readable } from "node:stream";
-import { type MemoryRegistry, memoryRegistry } from "@rollcall/core";
+import { type MemoryRegistry, memoryRegistry, roundRobin } from "@rollcall/core";
 import { serviceClient } from "@rollcall/http";
 import { manualClock } from "@rollcall/testing";
 import express from "express";
@@ -140,7 +140,7 @@ describe("gateway", () => {
         response.end();
       });
     }
-    const port = await front();
+    const port = await front({ policy: roundRobin() });
     for (let n = 0; n < 9; n++) await call(port, "/api/");
     expect(counts).toEqual([3, 3, 3]);
   });

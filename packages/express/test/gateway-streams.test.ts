@@ -347,6 +347,31 @@ describe("gateway, callers that are slow", () => {
     }
     expect(onError).not.toHaveBeenCalled();
   });
+
+  it("takes it for no failure when it is an answer's next piece that finds the caller gone", async () => {
+    const here = world();
+    const pieces = "5\r\nhello\r\n5\r\nworld\r\n";
+    const dropped = Promise.withResolvers<void>();
+    // Both pieces come at once, so that nothing has told of the connection's end before the second one.
+    await here.rawInstance((socket, received) => {
+      if (!received.endsWith("\r\n\r\n")) return;
+      socket.once("close", () => dropped.resolve());
+      socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${pieces}`);
+    });
+    const onError = vi.fn();
+    const port = await here.front({ onError }, (server) => {
+      server.prependListener("request", ({ socket }, response) => {
+        const { write } = response;
+        response.write = (...args: unknown[]) => {
+          socket.destroy();
+          return Boolean(Reflect.apply(write, response, args));
+        };
+      });
+    });
+    await expect(send(port)).rejects.toThrow(/hang up|ECONNRESET|aborted/);
+    await dropped.promise;
+    expect(onError).not.toHaveBeenCalled();
+  });
 });
 
 describe("gateway, what comes besides a body", () => {
