@@ -1,34 +1,13 @@
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { RequestListener } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type TLSSocket, connect } from "node:tls";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { serverDrain } from "../src/server.ts";
+import { certificateFor } from "./certificate.ts";
 
-let folder: string;
-let key: Buffer;
-let cert: Buffer;
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "rollcall-drain-"));
-  const at = (name: string): string => join(folder, name);
-  execFileSync(
-    "openssl",
-    ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"].concat(
-      ["-subj", "/CN=lorem.test", "-addext", "subjectAltName=DNS:lorem.test"],
-      ["-keyout", at("key.pem"), "-out", at("cert.pem")],
-    ),
-    { stdio: "pipe" },
-  );
-  key = readFileSync(at("key.pem"));
-  cert = readFileSync(at("cert.pem"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const { key, cert } = certificateFor("lorem.test");
 
 /** A server that is to be drained, and a connection to it on which a request is under way. */
 async function asked(listener: RequestListener) {

@@ -1,36 +1,14 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type ServerHttp2Session, createSecureServer } from "node:http2";
 import { type ServerOptions, createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Readable } from "node:stream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { request } from "undici";
 import { discoveryDispatcher } from "../src/index.ts";
+import { certificateFor } from "./certificate.ts";
 import { clientOf, httpServer, inFlight, rawServer, registryOf } from "./servers.ts";
 
-let key: Buffer;
-let cert: Buffer;
-let folder: string;
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "rollcall-tls-"));
-  const at = (name: string): string => join(folder, name);
-  // A throw-away certificate for the service's name, as an internal authority would issue it.
-  execFileSync(
-    "openssl",
-    ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"].concat(
-      ["-subj", "/CN=lorem.test", "-addext", "subjectAltName=DNS:lorem.test"],
-      ["-keyout", at("key.pem"), "-out", at("cert.pem")],
-    ),
-    { stdio: "pipe" },
-  );
-  key = readFileSync(at("key.pem"));
-  cert = readFileSync(at("cert.pem"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const { key, cert } = certificateFor("lorem.test");
 
 async function httpsServer(options: ServerOptions = {}) {
   const seen: string[] = [];
