@@ -25,8 +25,9 @@ const DEFAULT_GRACE_MS = 20_000;
 /**
  * Announces the application: registers when its server listens (never in `app.init()`, which tests call), and in
  * `beforeApplicationShutdown` takes it back in the order that loses no call, from all its registries at once. An
- * application that announces nothing ends as gracefully: its server is drained all the same. Whether signals begin a shutdown is decided by `app.enableShutdownHooks()`. If one did, a second one hurries it: nothing is
- * waited for any more, and connections are cut.
+ * application that announces nothing ends as gracefully: its server is drained all the same. Whether signals begin a
+ * shutdown is decided by `app.enableShutdownHooks()`. If one did, a second one hurries it: nothing is waited for any
+ * more, and connections are cut.
  *
  * There is one per application. Exported so that an application can ask it: `await app.get(Announcer).ready()`.
  */

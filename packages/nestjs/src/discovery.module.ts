@@ -10,7 +10,6 @@ import {
   checkFeature,
 } from "./discovery-clients.ts";
 import {
-  type DiscoveryModuleExtras,
   type DiscoveryModuleOptions,
   type ForRootAsyncOptions,
   type ForRootOptions,
@@ -59,8 +58,8 @@ const REGISTRY = "@rollcall/nestjs/registry";
  * ```
  *
  * Import `forRoot` (or `forRootAsync`) once for each registry; with several, each has a `name`. It is always global, as
- * features are modules of their own and find it by its name. At the end, after the server has closed, the clients are closed, and then the registries that the
- * modules made.
+ * features are modules of their own and find it by its name. At the end, after the server has closed, the clients are
+ * closed, and then the registries that the modules made.
  */
 @Module({})
 export class DiscoveryModule {
@@ -76,8 +75,8 @@ export class DiscoveryModule {
   /** A registry, and what to announce in it. Throws `InvalidOptionError` for options that cannot work. */
   static forRoot(options: ForRootOptions): DynamicModule {
     checkForRoot(options);
-    const { name, ...useValue } = options;
-    return rootModule({ name }, [], [{ provide: OPTIONS, useValue }]);
+    const { name = DEFAULT_REGISTRY, ...useValue } = options;
+    return rootModule(name, [], [{ provide: OPTIONS, useValue }]);
   }
 
   /**
@@ -89,7 +88,7 @@ export class DiscoveryModule {
     checkForRootAsync(options);
     const { name = DEFAULT_REGISTRY } = options;
     const providers = provideAsync<DiscoveryModuleOptions>(OPTIONS, `the DiscoveryModule "${name}"`, options);
-    return rootModule({ name }, options.imports ?? [], providers);
+    return rootModule(name, options.imports ?? [], providers);
   }
 
   /**
@@ -126,7 +125,7 @@ function distinct(providers: readonly FactoryProvider[]): FactoryProvider[] {
 }
 
 function rootModule(
-  { name = DEFAULT_REGISTRY }: DiscoveryModuleExtras,
+  name: string,
   imports: NonNullable<DynamicModule["imports"]>,
   options: readonly Provider[],
 ): DynamicModule {

@@ -55,6 +55,14 @@ function slow(): { registry: Registry; accepted: Set<string>; letGo: () => void 
 
 let hanging: ServerResponse[];
 
+/** A request that hangs: how it ends. */
+function hang(url: string): Promise<"answered" | "cut"> {
+  return fetch(`${url}/hang`).then(
+    () => "answered",
+    () => "cut",
+  );
+}
+
 @Controller()
 class HangController {
   @Get("/hang")
@@ -90,10 +98,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
     const shop = await app({ graceMs: 300 }, adapter);
     const url = await listen(shop);
     await shop.get(Announcer).ready();
-    const hung = fetch(`${url}/hang`).then(
-      () => "answered",
-      () => "cut",
-    );
+    const hung = hang(url);
     await until(() => expect(hanging).toHaveLength(1));
     const startedMs = performance.now();
     const closed = shop.close();
@@ -106,10 +111,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
   it("ends as gracefully where nothing is announced: clients leave, what hangs is cut after graceMs", async () => {
     const client = await app({ register: false, graceMs: 300 }, adapter);
     const url = await listen(client);
-    const hung = fetch(`${url}/hang`).then(
-      () => "answered",
-      () => "cut",
-    );
+    const hung = hang(url);
     await until(() => expect(hanging).toHaveLength(1));
     const startedMs = performance.now();
     const closed = client.close();
@@ -124,10 +126,7 @@ describe.each(ADAPTERS)("the life of an application on %s", (adapter) => {
   it("cuts what hangs where nothing is announced at the second signal, too", async () => {
     const client = await app({ register: false, graceMs: 60_000 }, adapter);
     const url = await listen(client);
-    const hung = fetch(`${url}/hang`).then(
-      () => "answered",
-      () => "cut",
-    );
+    const hung = hang(url);
     await until(() => expect(hanging).toHaveLength(1));
     // As Nest calls it at the first signal; what it does next is to close the server.
     await client.get(Announcer).beforeApplicationShutdown("SIGUSR2");
