@@ -133,6 +133,49 @@ describe("serverDrain", () => {
     await stopping;
   });
 
+  it("accepts everybody who has connected before it stops, though it never became quiet", async () => {
+    const clock = manualClock();
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server, { env: clock.env });
+    const stopping = drain.quiet().then(() => drain.stop({ graceMs: 1_000 }));
+    // Connected and written by the system, while this process has not accepted one yet.
+    const answers = Array.from({ length: 100 }, () => get(port, keepAliveAgent()));
+    await clock.advance(600);
+    expect((await Promise.all(answers)).every(({ body }) => body === "served")).toBe(true);
+    await stopping;
+  });
+
+  it("stops listening before it closes idle connections, of which there may be many", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    const destroyed = new Promise<boolean>((resolve) => {
+      server.once("connection", (socket: Socket) => {
+        const destroy = socket.destroy.bind(socket);
+        socket.destroy = (error) => {
+          resolve(server.listening);
+          return destroy(error);
+        };
+      });
+    });
+    await get(port, keepAliveAgent());
+    const stopped = drain.stop({ graceMs: 1_000 });
+    expect(await destroyed).toBe(false);
+    await stopped;
+  });
+
+  it("serves what is on its way on an idle connection while requests still come", async () => {
+    const { server, port } = await listen((_, response) => response.end("served"));
+    const drain = serverDrain(server);
+    const agent = keepAliveAgent();
+    await get(port, agent);
+    drain.begin();
+    await get(port, keepAliveAgent());
+    const stopped = drain.stop({ graceMs: 10_000 });
+    // Written before the server was told, and read after.
+    expect((await get(port, agent)).body).toBe("served");
+    await stopped;
+  });
+
   it("stops at once when only idle connections are left", async () => {
     const { server, port } = await listen((_, response) => response.end("ok"));
     const drain = serverDrain(server);

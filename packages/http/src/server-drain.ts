@@ -24,7 +24,9 @@ export interface ServerDrain {
   /**
    * Waits until nothing has come for a moment (50 ms), at most half a second: no connection, no request. What clients
    * had sent before they noticed is on its way still, and closing a connection with an unread request in it loses that.
-   * Ends at once when the signal aborts. Never rejects.
+   * Where it does not become quiet, for the registry could not be told, it waits until all is accepted that has come so
+   * far, at most another half second: close the server right after, before anything else is awaited. Ends at once when
+   * the signal aborts. Never rejects.
    */
   quiet(options?: Abortable): Promise<void>;
   /**
@@ -45,6 +47,9 @@ const QUIET_MS = 50;
 const MOST_QUIET_MS = 500;
 /** A timer that was late runs before what has come meanwhile is read: accepting and reading take a turn each. */
 const TURNS = 3;
+/** A turn of the event loop that did so little that nothing can have come behind its back. */
+const SHORT_TURN_MS = 1;
+const MOST_ACCEPTING_MS = 500;
 /** How often idle connections are looked for. */
 const SWEEP_MS = 100;
 /** A connection that has sent nothing so long after the server stopped will not: browsers open some ahead of need. */
@@ -84,7 +89,9 @@ class NodeServerDrain implements ServerDrain {
   readonly #held = new Set<Promise<void>>();
   #draining = false;
   /** When something last came, since the drain began. */
-  #lastMs = 0;
+  #lastMs = -Infinity;
+  /** So many connections were accepted. */
+  #accepted = 0;
   #sweeping = false;
 
   constructor(server: HttpServer, env: Env) {
@@ -92,6 +99,7 @@ class NodeServerDrain implements ServerDrain {
     this.#env = env;
     const onConnection = (socket: Socket): void => {
       this.#sockets.add(socket);
+      this.#accepted++;
       if (this.#draining) this.#lastMs = this.#env.now();
       socket.once("close", () => this.#sockets.delete(socket));
     };
@@ -108,7 +116,9 @@ class NodeServerDrain implements ServerDrain {
     this.#draining = true;
     // For the framework's calls, and for those of Node's own close(), too.
     const closeIdle = this.#server.closeIdleConnections.bind(this.#server);
-    this.#server.closeIdleConnections = () => this.#sparing(closeIdle);
+    const unlessLate = (): void => this.#unlessLate(closeIdle);
+    // Node makes its call before it closes the listener. Whoever connects while hundreds are being closed would be reset.
+    this.#server.closeIdleConnections = () => (this.#server.listening ? process.nextTick(unlessLate) : unlessLate());
     // First of all listeners: it must have spoken before the application writes a header.
     this.#server.prependListener("request", (_request: IncomingMessage, response: ServerResponse) => {
       response.shouldKeepAlive = false;
@@ -130,10 +140,12 @@ class NodeServerDrain implements ServerDrain {
     for (;;) {
       const nowMs = this.#env.now();
       const leftMs = Math.min(this.#lastMs + QUIET_MS, latestMs) - nowMs;
-      if (leftMs <= 0 || signal?.aborted === true) return;
+      if (signal?.aborted === true) return;
+      if (leftMs <= 0) break;
       await sleep(this.#env, leftMs, signal, { keepAlive: true });
-      for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < TURNS; turn++) await nextTurn();
     }
+    await this.#acceptAll(signal);
   }
 
   sweep(): void {
@@ -158,17 +170,27 @@ class NodeServerDrain implements ServerDrain {
         for (const socket of this.#sockets) cut(socket);
         this.#server.closeAllConnections(); // those that are older than this drain
       };
-      const cancel = Number.isFinite(graceMs) ? this.#env.after(graceMs, cutOff, { keepAlive: true }) : () => undefined;
-      // Called with an error if the server was not listening, but not before its last connection is gone either.
+      // First of all, right after the last turn of quiet(). Called with an error if the server was not listening, but not
+      // before its last connection is gone either.
       this.#server.close(() => {
         cancel();
         signal?.removeEventListener("abort", cutOff);
         resolve();
       });
+      const cancel = Number.isFinite(graceMs) ? this.#env.after(graceMs, cutOff, { keepAlive: true }) : () => undefined;
       this.sweep();
       if (signal?.aborted === true) cutOff();
       signal?.addEventListener("abort", cutOff);
     });
+  }
+
+  /**
+   * While requests still come, the next may be on its way on any idle connection; the answer ends that connection anyhow.
+   * The sweep looks again.
+   */
+  #unlessLate(closeIdle: () => void): void {
+    if (this.#env.now() - this.#lastMs < QUIET_MS) this.sweep();
+    else this.#sparing(closeIdle);
   }
 
   /**
@@ -185,9 +207,29 @@ class NodeServerDrain implements ServerDrain {
     }
   }
 
+  /**
+   * Node accepts one connection a turn. The others have been made all the same, and their clients have written their
+   * requests: closing the listener resets them, with no word on whether anything was executed.
+   */
+  async #acceptAll(signal: AbortSignal | undefined): Promise<void> {
+    const latestMs = this.#env.now() + MOST_ACCEPTING_MS;
+    for (;;) {
+      const [before, fromMs] = [this.#accepted, this.#env.now()];
+      await nextTurn();
+      const nowMs = this.#env.now();
+      const nothingCame = this.#accepted === before && nowMs - fromMs < SHORT_TURN_MS;
+      if (nothingCame || nowMs >= latestMs || signal?.aborted === true) return;
+    }
+  }
+
   #closeSilent(): void {
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
   }
+}
+
+/** The event loop polls, accepts and reads before it resolves; what is done then and there is done before it polls again. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** With a reset: an answer that has no length ends with its connection, and must not look whole if it is not. */
