@@ -359,6 +359,137 @@ describe("a policy's observe", () => {
   });
 });
 
+describe("a policy's started", () => {
+  it("is told each pick that became a call, with its time, when the slot is taken, and nothing else", () => {
+    const seen: unknown[] = [];
+    const policy = policyOf({
+      started: (endpoint, nowMs) => void seen.push([endpoint.client, nowMs, endpoint.stats.inFlight]),
+    });
+    const { balancer, clock, endpointer } = start(lorems(3), policy);
+    balancer.pick();
+    clock.advanceSync(7);
+    // The second one is offered on the way, and is no call.
+    balancer.pick({ avoid: new Set(endpointer.endpoints.slice(1, 2)) });
+    balancer.explain();
+    expect(seen).toEqual([
+      ["1", 0, 1],
+      ["3", 7, 1],
+    ]);
+  });
+
+  it("disturbs nobody when it throws", () => {
+    const boom = new Error("started");
+    const messages: unknown[] = [];
+    const unsubscribe = channels.policyError.subscribe((message) => messages.push(message));
+    const policy = policyOf({
+      started: () => {
+        throw boom;
+      },
+    });
+    const { balancer, endpointer } = start(lorems(1), policy);
+    balancer.pick().done(SUCCESS);
+    unsubscribe();
+    expect(messages).toEqual([{ policy: "custom", error: boom }]);
+    expect(endpointer.endpoints[0]?.stats).toMatchObject({ inFlight: 0, successes: 1 });
+  });
+
+  it("shares its look at the clock with the picker and with observe", () => {
+    let reads = 0;
+    const times: unknown[] = [];
+    const policy = policyOf({
+      picker:
+        ([endpoint]) =>
+        (_, nowMs) => {
+          times.push(nowMs);
+          return endpoint;
+        },
+      started: (_, nowMs) => void times.push(nowMs),
+      observe: (_endpoint, _outcome, latencyMs, nowMs) => void times.push(latencyMs, nowMs),
+    });
+    const { endpointer } = start(lorems(1));
+    picks(createBalancer(endpointer, policy, { env: { now: () => ++reads } }), 1);
+    expect([times, reads]).toEqual([[1, 1, 1, 2], 2]);
+  });
+});
+
+describe("a process that stood still", () => {
+  it("holds it against nobody: what was in flight is told as cancelled, what begins then counts", () => {
+    const clock = manualClock();
+    let blockedMs = 0;
+    const env = { ...clock.env, now: () => clock.now() + blockedMs };
+    const seen: unknown[] = [];
+    const policy = policyOf({ observe: (_, { kind }, latencyMs) => void seen.push([kind, latencyMs]) });
+    const balancer = createBalancer(start(lorems(2)).endpointer, policy, { env });
+    const timedOut: Outcome = { kind: "failure", error: new Error("timed out") };
+
+    const calls = [balancer.pick(), balancer.pick(), balancer.pick()];
+    clock.advanceSync(10);
+    blockedMs = 2_000;
+    for (const call of calls.slice(1)) call.done(timedOut);
+    const later = balancer.pick();
+    clock.advanceSync(30);
+    calls[0]?.done(SUCCESS);
+    later.done(timedOut);
+    expect(seen).toEqual([
+      ["cancelled", 2_010],
+      ["cancelled", 2_010],
+      ["cancelled", 2_040],
+      ["failure", 30],
+    ]);
+  });
+});
+
+describe("explain", () => {
+  it("lists every endpoint with its load, and why it would not be picked", () => {
+    const { balancer, endpointer } = start([lorem(1), lorem(2, { weight: 3 }), lorem(3, { weight: 0 })], first);
+    const held = balancer.pick();
+    const [one, two, three] = endpointer.endpoints as NonEmpty<Endpoint<string>>;
+    expect(balancer.explain({ avoid: new Set([held.endpoint]) })).toEqual({
+      service: "lorem",
+      state: "live",
+      policy: "first",
+      candidates: [
+        { endpoint: one, weight: 1, inFlight: 1, excluded: "avoided" },
+        { endpoint: two, weight: 3, inFlight: 0, excluded: undefined },
+        { endpoint: three, weight: 0, inFlight: 0, excluded: "drained" },
+      ],
+      next: undefined,
+      why: "first does not say",
+    });
+    held.done(SUCCESS);
+  });
+
+  it("adds what the policy says: its next choice, why, and its judgement of each", () => {
+    const policy = policyOf({
+      explain: (endpoints) => ({
+        next: endpoints[1],
+        why: "the lowest cost",
+        judgements: new Map([[endpoints[0], { cost: 7, ejectedForMs: 20 }]]),
+      }),
+    });
+    const { balancer, endpointer } = start(lorems(2), policy);
+    const explanation = balancer.explain();
+    expect(explanation).toMatchObject({ next: endpointer.endpoints[1], why: "the lowest cost" });
+    expect(explanation.candidates[0]).toMatchObject({ cost: 7, ejectedForMs: 20, excluded: "ejected" });
+  });
+
+  it("does not throw when there is nothing", () => {
+    const { balancer } = start();
+    expect(balancer.explain()).toMatchObject({ state: "pending", candidates: [], why: "there is nothing to pick" });
+  });
+
+  it("calls no picker and takes no slot", () => {
+    const policy = policyOf({
+      picker: () => {
+        throw new Error("a picker was made");
+      },
+    });
+    const { balancer, endpointer } = start(lorems(1), policy);
+    balancer.explain();
+    expect(endpointer.endpoints[0]?.stats.inFlight).toBe(0);
+  });
+});
+
 describe("a policy that fails", () => {
   it("fails the pick, which takes no slot, and goes on failing until it works again", () => {
     let broken = true;

@@ -1,11 +1,14 @@
+import { pickAvoiding } from "./avoiding.ts";
 import { channels } from "./channels.ts";
 import { type Endpoint, release, reserve } from "./endpoint.ts";
 import type { Endpointer, ReadyOptions } from "./endpointer.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { NoEndpointsError } from "./errors.ts";
+import type { Candidate, Explanation, Judgement } from "./explanation.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { CANCELLED, type Outcome, type PickRequest, type PickResult } from "./pick.ts";
-import { type NonEmpty, type Policy, type PolicyState, defaultPolicy } from "./policy.ts";
+import { type Picker, type Policy, type PolicyState, defaultPolicy, isNonEmpty } from "./policy.ts";
+import { StallWatch } from "./stall-watch.ts";
 
 /** Chooses endpoints. Nothing to close: it holds no more than the endpointer does. */
 export interface Balancer<C> {
@@ -20,12 +23,18 @@ export interface Balancer<C> {
   ready(options?: ReadyOptions): Promise<void>;
 }
 
+/** A {@link Balancer} that also tells what it would do. */
+export interface ExplainingBalancer<C> extends Balancer<C> {
+  /** What a pick with this request would choose from now, and why. Changes nothing, and takes no slot; never throws. */
+  explain(request?: PickRequest): Explanation;
+}
+
 /** Makes a {@link Balancer} over an endpointer. Without a policy it takes {@link defaultPolicy}. */
 export function createBalancer<C>(
   endpointer: Endpointer<C>,
   policy: Policy = defaultPolicy(),
   options: { readonly env?: Partial<Env> | undefined } = {},
-): Balancer<C> {
+): ExplainingBalancer<C> {
   checkOptions("", { endpointer, policy }, { endpointer: required(is.endpointer), policy: is.policy });
   checkOptions("", options, { env: is.env });
   return new PolicyBalancer(endpointer, policy, resolveEnv(options.env));
@@ -33,21 +42,25 @@ export function createBalancer<C>(
 
 const ANY: PickRequest = Object.freeze({});
 
-class PolicyBalancer<C> implements Balancer<C> {
+class PolicyBalancer<C> implements ExplainingBalancer<C> {
   readonly #endpointer: Endpointer<C>;
   readonly #policy: Policy;
   readonly #state: PolicyState;
   readonly #env: Env;
+  /** Only for policies that learn from calls. */
+  readonly #teacher: Teacher | undefined;
   /** The set that `#eligible` and `#picker` were made for. */
   #seen: readonly Endpoint<C>[] | undefined;
   #eligible: readonly Endpoint<C>[] = [];
-  #picker: ((request: PickRequest) => Endpoint<C>) | undefined;
+  #picker: Picker<Endpoint<C>> | undefined;
 
   constructor(endpointer: Endpointer<C>, policy: Policy, env: Env) {
     this.#endpointer = endpointer;
     this.#policy = policy;
     this.#env = env;
     this.#state = policy.create(env);
+    const learns = this.#state.observe !== undefined || this.#state.started !== undefined;
+    this.#teacher = learns ? new Teacher(policy, this.#state, env) : undefined;
   }
 
   pick(request: PickRequest = ANY): PickResult<C> {
@@ -55,16 +68,37 @@ class PolicyBalancer<C> implements Balancer<C> {
     if (endpoints !== this.#seen) this.#see(endpoints);
     const picker = this.#picker;
     if (picker === undefined) throw this.#noEndpoints();
-    const { avoid } = request;
-    const endpoint =
-      avoid === undefined || avoid.size === 0 ? picker(request) : this.#pickOther(picker, request, avoid);
+    const teacher = this.#teacher;
+    if (teacher === undefined) {
+      const endpoint = this.#choose(picker, request, undefined);
+      reserve(endpoint);
+      return new Lease(endpoint);
+    }
+    const nowMs = teacher.now();
+    const endpoint = this.#choose(picker, request, nowMs);
     reserve(endpoint);
-    const { observe } = this.#state;
-    return new Lease(endpoint, observe === undefined ? undefined : this.#observer(endpoint));
+    teacher.started(endpoint, nowMs);
+    return new TaughtLease(endpoint, teacher, nowMs);
   }
 
   ready(options?: ReadyOptions): Promise<void> {
     return this.#endpointer.ready(options);
+  }
+
+  explain(request: PickRequest = ANY): Explanation {
+    const { endpoints, service, snapshot } = this.#endpointer;
+    const { name } = this.#policy;
+    const eligible = endpoints.filter(({ instance }) => instance.weight > 0);
+    const avoided = request.avoid ?? new Set();
+    const others = eligible.filter((endpoint) => !avoided.has(endpoint));
+    const choice = others.length > 0 ? others : eligible;
+    const view = isNonEmpty(choice) ? this.#state.explain?.(choice, request, this.#env.now()) : undefined;
+    const why = choice.length === 0 ? "there is nothing to pick" : (view?.why ?? `${name} does not say`);
+    const isCandidate = new Set(choice);
+    const candidates = endpoints.map((endpoint) =>
+      candidate(endpoint, view?.judgements?.get(endpoint) ?? {}, isCandidate.has(endpoint)),
+    );
+    return { service, state: snapshot.state, policy: name, candidates, next: view?.next, why };
   }
 
   #see(endpoints: readonly Endpoint<C>[]): void {
@@ -76,34 +110,11 @@ class PolicyBalancer<C> implements Balancer<C> {
     this.#seen = endpoints;
   }
 
-  /** Lets the policy choose among the endpoints that are not to be avoided, if there are any. */
-  #pickOther(
-    picker: (request: PickRequest) => Endpoint<C>,
-    request: PickRequest,
-    avoid: ReadonlySet<Endpoint>,
-  ): Endpoint<C> {
+  #choose(picker: Picker<Endpoint<C>>, request: PickRequest, nowMs: number | undefined): Endpoint<C> {
+    const { avoid } = request;
     const all = this.#eligible;
-    const hasOther = avoid.size < all.length || all.some((endpoint) => !avoid.has(endpoint));
-    if (!hasOther) return picker(request);
-    // A policy that cycles comes to another one within so many steps, and keeps its cycle.
-    for (let step = 0; step <= avoid.size; step++) {
-      const endpoint = picker(request);
-      if (!avoid.has(endpoint)) return endpoint;
-    }
-    // This one insists, or was unlucky: give it no choice.
-    const others = all.filter((endpoint) => !avoid.has(endpoint));
-    return isNonEmpty(others) ? this.#state.picker(others)(request) : picker(request);
-  }
-
-  #observer(endpoint: Endpoint<C>): (outcome: Outcome) => void {
-    const startedAt = this.#env.now();
-    return (outcome) => {
-      try {
-        this.#state.observe?.(endpoint, outcome, this.#env.now() - startedAt);
-      } catch (error) {
-        channels.policyError.publish({ policy: this.#policy.name, error });
-      }
-    };
+    if (avoid === undefined || avoid.size === 0 || !isNonEmpty(all)) return picker(request, nowMs);
+    return pickAvoiding(this.#state, picker, all, request, avoid, nowMs);
   }
 
   #noEndpoints(): NoEndpointsError {
@@ -112,14 +123,50 @@ class PolicyBalancer<C> implements Balancer<C> {
   }
 }
 
+/** Tells a policy what became of its picks: in its time, and without the calls that say nothing about the endpoint. */
+class Teacher {
+  readonly #policy: Policy;
+  readonly #state: PolicyState;
+  readonly #watch: StallWatch;
+
+  constructor(policy: Policy, state: PolicyState, env: Env) {
+    this.#policy = policy;
+    this.#state = state;
+    this.#watch = new StallWatch(env);
+  }
+
+  now(): number {
+    return this.#watch.now();
+  }
+
+  started(endpoint: Endpoint, nowMs: number): void {
+    this.#watch.started(nowMs);
+    try {
+      this.#state.started?.(endpoint, nowMs);
+    } catch (error) {
+      channels.policyError.publish({ policy: this.#policy.name, error });
+    }
+  }
+
+  ended(endpoint: Endpoint, outcome: Outcome, startedAt: number): void {
+    const watch = this.#watch;
+    const nowMs = watch.now();
+    watch.ended();
+    try {
+      const fair = startedAt >= watch.wokeAt;
+      this.#state.observe?.(endpoint, fair ? outcome : CANCELLED, nowMs - startedAt, nowMs);
+    } catch (error) {
+      channels.policyError.publish({ policy: this.#policy.name, error });
+    }
+  }
+}
+
 class Lease<C> implements PickResult<C> {
   readonly endpoint: Endpoint<C>;
-  readonly #observe: ((outcome: Outcome) => void) | undefined;
   #ended = false;
 
-  constructor(endpoint: Endpoint<C>, observe: ((outcome: Outcome) => void) | undefined) {
+  constructor(endpoint: Endpoint<C>) {
     this.endpoint = endpoint;
-    this.#observe = observe;
   }
 
   /** Bound, so that it may be taken out of the lease: `const { endpoint, done } = balancer.pick()`. */
@@ -134,11 +181,37 @@ class Lease<C> implements PickResult<C> {
   #end(outcome: Outcome): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#observe?.(outcome);
+    this.tell(outcome);
     release(this.endpoint, outcome);
+  }
+
+  /** Before the slot is free: it tells who wants to know. */
+  protected tell(_outcome: Outcome): void {
+    // Nobody does.
   }
 }
 
-function isNonEmpty<T>(array: readonly T[]): array is NonEmpty<T> {
-  return array.length > 0;
+/** A {@link Lease} whose policy learns. */
+class TaughtLease<C> extends Lease<C> {
+  readonly #teacher: Teacher;
+  readonly #startedAt: number;
+
+  constructor(endpoint: Endpoint<C>, teacher: Teacher, startedAt: number) {
+    super(endpoint);
+    this.#teacher = teacher;
+    this.#startedAt = startedAt;
+  }
+
+  protected override tell(outcome: Outcome): void {
+    this.#teacher.ended(this.endpoint, outcome, this.#startedAt);
+  }
+}
+
+function candidate(endpoint: Endpoint, judgement: Judgement, isChoice: boolean): Candidate {
+  const { weight } = endpoint.instance;
+  let excluded: Candidate["excluded"];
+  if (weight === 0) excluded = "drained";
+  else if (!isChoice) excluded = "avoided";
+  else if (judgement.ejectedForMs !== undefined) excluded = "ejected";
+  return { endpoint, inFlight: endpoint.stats.inFlight, ...judgement, weight: judgement.weight ?? weight, excluded };
 }

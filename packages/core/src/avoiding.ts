@@ -1,0 +1,27 @@
+import type { Endpoint } from "./endpoint.ts";
+import type { PickRequest } from "./pick.ts";
+import { type NonEmpty, type Picker, type PolicyState, isNonEmpty } from "./policy.ts";
+
+/**
+ * Lets a policy choose among the endpoints that are not to be avoided, if there are any; otherwise among all. `picker` is
+ * the policy's own for `endpoints`. One that heeds `request.avoid` itself is asked once.
+ */
+export function pickAvoiding<E extends Endpoint>(
+  state: PolicyState,
+  picker: Picker<E>,
+  endpoints: NonEmpty<E>,
+  request: PickRequest,
+  avoid: ReadonlySet<Endpoint>,
+  nowMs?: number,
+): E {
+  const hasOther = avoid.size < endpoints.length || endpoints.some((endpoint) => !avoid.has(endpoint));
+  if (!hasOther) return picker(request, nowMs);
+  // A policy that cycles comes to another one within so many steps, and keeps its cycle.
+  for (let step = 0; step <= avoid.size; step++) {
+    const endpoint = picker(request, nowMs);
+    if (!avoid.has(endpoint)) return endpoint;
+  }
+  // This one insists, or was unlucky: give it no choice.
+  const others = endpoints.filter((endpoint) => !avoid.has(endpoint));
+  return isNonEmpty(others) ? state.picker(others)(request, nowMs) : picker(request, nowMs);
+}

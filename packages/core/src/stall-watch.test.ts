@@ -1,0 +1,91 @@
+import { manualClock } from "@rollcall/testing";
+import { describe, expect, it } from "vitest";
+import { StallWatch } from "./stall-watch.ts";
+
+/** A clock whose timers can be held up, as by a blocked event loop: `block` moves the time and runs none of them. */
+function start() {
+  const clock = manualClock();
+  let blockedMs = 0;
+  const watch = new StallWatch({ ...clock.env, now: () => clock.now() + blockedMs });
+  return {
+    clock,
+    watch,
+    block: (ms: number) => void (blockedMs += ms),
+    begin: (calls: number) => {
+      for (let n = 0; n < calls; n++) watch.started(watch.now());
+    },
+    end: (calls: number) => {
+      for (let n = 0; n < calls; n++) watch.ended();
+    },
+  };
+}
+
+describe("StallWatch", () => {
+  it("notices at the first look that the loop stood still, and says when it woke", () => {
+    const { watch, block, begin, clock } = start();
+    begin(2);
+    clock.advanceSync(1_000);
+    block(2_000);
+    expect(watch.now()).toBe(3_000);
+    expect(watch.wokeAt).toBe(3_000);
+    block(5);
+    watch.now();
+    expect(watch.wokeAt).toBe(3_000);
+  });
+
+  it("takes no long silence for a stall while timers run in time", () => {
+    const { watch, begin, clock } = start();
+    begin(2);
+    clock.advanceSync(60_000);
+    watch.now();
+    expect(watch.wokeAt).toBe(-Infinity);
+  });
+
+  it("is not worried by the jitter of a busy process", () => {
+    const { watch, begin, clock, block } = start();
+    begin(2);
+    for (let n = 0; n < 20; n++) {
+      block(90);
+      watch.now();
+      clock.advanceSync(100);
+    }
+    expect(watch.wokeAt).toBe(-Infinity);
+  });
+
+  it("notices a second stall, after the timers ran in between", () => {
+    const { watch, begin, clock, block } = start();
+    begin(2);
+    block(2_000);
+    watch.now();
+    clock.advanceSync(100);
+    block(500);
+    clock.advanceSync(100);
+    expect(watch.wokeAt).toBe(2_700);
+  });
+
+  it("sees at most one stall where timers never run at all, as in a simulation with a clock of its own", () => {
+    const { watch, begin, block } = start();
+    begin(2);
+    for (let n = 0; n < 1_000; n++) {
+      block(10);
+      watch.now();
+    }
+    expect(watch.wokeAt).toBe(210);
+  });
+
+  it("arms nothing for one call at a time, one timer for many, and none when all have ended", () => {
+    const { watch, begin, end, clock } = start();
+    begin(1);
+    expect(clock.pending).toBe(0);
+    begin(9);
+    clock.advanceSync(1_000);
+    expect([clock.pending, clock.keptAlive]).toEqual([1, 0]);
+    end(9);
+    expect(clock.pending).toBe(1);
+    end(1);
+    expect(clock.pending).toBe(0);
+    clock.advanceSync(10_000);
+    watch.now();
+    expect(watch.wokeAt).toBe(-Infinity);
+  });
+});

@@ -1,0 +1,57 @@
+import type { Env } from "./env.ts";
+
+/** How often it looks whether the event loop still turns, while calls are in flight. */
+const BEAT_MS = 100;
+/** How late such a look must be to call it a stall; what is shorter is the jitter of a busy process. */
+const STALL_MS = 100;
+
+/**
+ * Notices when this process itself stood still: its event loop was blocked, its machine suspended. Calls that were in
+ * flight then look slow or timed out, whatever their servers did, and must not be held against them.
+ *
+ * A timer beats while at least two calls are in flight; if a beat is overdue when somebody asks for the time, the process
+ * has stalled. It is not enough that time passed: between a call and its time-out there may be nothing else to do.
+ * Nothing is armed while nothing is in flight, so there is nothing to close.
+ */
+export class StallWatch {
+  /** When the last stall was noticed: calls that began before this and end after it teach nothing. */
+  wokeAt = -Infinity;
+  readonly #env: Env;
+  #inFlight = 0;
+  #lateAt = Infinity;
+  #disarm: (() => void) | undefined;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  /** The time; every look at the clock is a look for a stall. */
+  now(): number {
+    const nowMs = this.#env.now();
+    if (nowMs > this.#lateAt) {
+      this.wokeAt = nowMs;
+      // Until the beat comes, it is still the same stall. (If timers never fire, there is no second one.)
+      this.#lateAt = Infinity;
+    }
+    return nowMs;
+  }
+
+  started(nowMs: number): void {
+    this.#inFlight++;
+    // A client with one call at a time is spared the timer: one call alone ejects nobody.
+    if (this.#inFlight >= 2 && this.#disarm === undefined) this.#arm(nowMs);
+  }
+
+  ended(): void {
+    this.#inFlight--;
+    if (this.#inFlight > 0 || this.#disarm === undefined) return;
+    this.#disarm();
+    this.#disarm = undefined;
+    this.#lateAt = Infinity;
+  }
+
+  #arm(nowMs: number): void {
+    this.#lateAt = nowMs + BEAT_MS + STALL_MS;
+    this.#disarm = this.#env.after(BEAT_MS, () => this.#arm(this.now()));
+  }
+}
