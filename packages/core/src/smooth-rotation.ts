@@ -1,0 +1,153 @@
+import type { Endpoint } from "./endpoint.ts";
+import { KineticTournament } from "./kinetic-tournament.ts";
+
+/** Up to so many different weights, looking at the head of each queue is cheaper than a tournament. */
+const SCAN = 16;
+
+/** Endpoints of one weight, which take turns. */
+interface Queue {
+  readonly weight: number;
+  /** Their places in the set, in the order of their turns. */
+  readonly members: number[];
+  /** Whose turn it is, in `members`. */
+  head: number;
+}
+
+/**
+ * Smooth weighted round robin over one set: before each pick everyone's credit grows by his weight, the largest credit is
+ * picked (the first of equals) and pays the sum of all weights. Only the heads of the queues of equal weights are ever
+ * compared: behind a head nobody has more credit, and who has just paid has the least.
+ */
+export class SmoothRotation<E extends Endpoint> {
+  readonly #endpoints: readonly E[];
+  readonly #places: ReadonlyMap<Endpoint, number>;
+  readonly #queues: readonly Queue[];
+  /** Which queue the endpoint at each place stands in. */
+  readonly #queueOf: Int32Array;
+  /** Credit at time 0, less what was paid since; the weight times `#time` comes on top. */
+  readonly #credit: Float64Array;
+  readonly #sum: number;
+  readonly #tournament: KineticTournament | undefined;
+  /** Picks so far. */
+  #time = 0;
+
+  /** With an older rotation, its endpoints keep the credit that they have there. */
+  constructor(endpoints: readonly E[], before?: SmoothRotation<Endpoint>) {
+    this.#endpoints = endpoints;
+    this.#places = new Map(endpoints.map((endpoint, place) => [endpoint, place]));
+    const sum = endpoints.reduce((total, { instance }) => total + instance.weight, 0);
+    this.#sum = sum;
+    // No more than one turn owed or due: what was fair in a set of thousands is a flood in one of two.
+    this.#credit = Float64Array.from(endpoints, (endpoint) =>
+      Math.max(-sum, Math.min(sum, before?.creditOf(endpoint) ?? 0)),
+    );
+    const byWeight = new Map<number, number[]>();
+    for (const [place, { instance }] of endpoints.entries()) {
+      const members = byWeight.get(instance.weight);
+      if (members === undefined) byWeight.set(instance.weight, [place]);
+      else members.push(place);
+    }
+    this.#queues = Array.from(byWeight, ([weight, members]) => ({ weight, members, head: 0 }));
+    for (const queue of this.#queues) this.#lineUp(queue);
+    this.#queueOf = new Int32Array(endpoints.length);
+    for (const [number, { members }] of this.#queues.entries())
+      for (const place of members) this.#queueOf[place] = number;
+    if (this.#queues.length > SCAN) {
+      this.#tournament = new KineticTournament(
+        this.#queues.map(({ weight }) => weight),
+        (queue, time) => this.#headCredit(queue, time),
+        (a, b) => this.#head(a) < this.#head(b),
+      );
+    }
+  }
+
+  /** The credit of an endpoint now; 0 for a stranger. */
+  creditOf(endpoint: Endpoint): number {
+    const place = this.#places.get(endpoint);
+    if (place === undefined) return 0;
+    return this.#creditAt(place, this.#queues[this.#queueOf[place] ?? 0]?.weight ?? 0, this.#time);
+  }
+
+  /** Whose turn it is; among those that are not to be avoided, if there are any. */
+  next(avoid?: ReadonlySet<Endpoint>): E {
+    this.#time++;
+    const winner = this.#tournament === undefined ? this.#scan() : this.#tournament.leader(this.#time);
+    const endpoint = this.#endpoints[this.#head(winner)];
+    if (endpoint !== undefined && (avoid === undefined || !avoid.has(endpoint))) {
+      this.#pay(winner);
+      return endpoint;
+    }
+    return this.#nextOther(winner, avoid ?? new Set());
+  }
+
+  skip(turns: number): void {
+    for (let turn = 0; turn < turns; turn++) this.next();
+  }
+
+  #head(queue: number): number {
+    const { members, head } = this.#queues[queue] ?? NOBODY;
+    return members[head] ?? 0;
+  }
+
+  #headCredit(queue: number, time: number): number {
+    return this.#creditAt(this.#head(queue), this.#queues[queue]?.weight ?? 0, time);
+  }
+
+  #creditAt(place: number, weight: number, time: number): number {
+    return (this.#credit[place] ?? 0) + weight * time;
+  }
+
+  #scan(): number {
+    const queues = this.#queues;
+    let winner = 0;
+    let most = -Infinity;
+    for (let queue = 0; queue < queues.length; queue++) {
+      const credit = this.#headCredit(queue, this.#time);
+      if (credit > most || (credit === most && this.#head(queue) < this.#head(winner))) {
+        winner = queue;
+        most = credit;
+      }
+    }
+    return winner;
+  }
+
+  /** The head of a queue pays for its turn and goes to the end. */
+  #pay(number: number): void {
+    const queue = this.#queues[number] ?? NOBODY;
+    const { members, head } = queue;
+    const place = members[head] ?? 0;
+    const last = members[head === 0 ? members.length - 1 : head - 1] ?? 0;
+    const credit = (this.#credit[place] ?? 0) - this.#sum;
+    this.#credit[place] = credit;
+    queue.head = head + 1 === members.length ? 0 : head + 1;
+    const least = this.#credit[last] ?? 0;
+    // Only after the set has changed: it had so much credit that it is not the last one even now.
+    if (credit > least || (credit === least && place < last)) this.#lineUp(queue);
+    this.#tournament?.moved(number);
+  }
+
+  /** A retry: the turn of the one with the most credit among the others. */
+  #nextOther(winner: number, avoid: ReadonlySet<Endpoint>): E {
+    let best = this.#head(winner);
+    let most = -Infinity;
+    for (const [place, endpoint] of this.#endpoints.entries()) {
+      const credit = this.#creditAt(place, endpoint.instance.weight, this.#time);
+      if (credit > most && !avoid.has(endpoint)) {
+        best = place;
+        most = credit;
+      }
+    }
+    const number = this.#queueOf[best] ?? 0;
+    this.#credit[best] = (this.#credit[best] ?? 0) - this.#sum;
+    this.#lineUp(this.#queues[number] ?? NOBODY);
+    this.#tournament?.moved(number);
+    return this.#endpoints[best] as E;
+  }
+
+  #lineUp(queue: Queue): void {
+    queue.members.sort((a, b) => (this.#credit[b] ?? 0) - (this.#credit[a] ?? 0) || a - b);
+    queue.head = 0;
+  }
+}
+
+const NOBODY: Queue = { weight: 0, members: [], head: 0 };
