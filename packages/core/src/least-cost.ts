@@ -1,0 +1,123 @@
+import type { Endpoint } from "./endpoint.ts";
+import type { Judgement, PolicyView } from "./explanation.ts";
+import { aliasTable, pickAlias } from "./alias-table.ts";
+import type { PickRequest } from "./pick.ts";
+import type { NonEmpty } from "./policy.ts";
+
+/** What a policy knows of one endpoint, for {@link LeastCost}. */
+export interface Rated {
+  readonly endpoint: Endpoint;
+}
+
+/** How {@link LeastCost} looks. */
+export interface LeastCostOptions {
+  /** How many endpoints to compare in a large set. */
+  readonly choices: number;
+  /** The largest set that is compared as a whole. */
+  readonly scanUpTo: number;
+}
+
+/**
+ * Finds the endpoint with the lowest cost: of a small set among all, beginning anywhere, of a large one among a few that
+ * chance picks by weight, the first of them never twice.
+ *
+ * Sources: two choices, M. Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12 (10), 2001;
+ * the full scan of small sets: with s slow ones of n, two choices take a slow one with probability s(s-1)/(n(n-1)).
+ */
+export class LeastCost<R extends Rated> {
+  readonly all: NonEmpty<R>;
+  readonly #draw: (bound: number) => number;
+  readonly #choices: number;
+  readonly #isSmall: boolean;
+  /** Draws a place by weight; undefined where all weigh the same. */
+  readonly #weighted: (() => number) | undefined;
+
+  constructor(all: NonEmpty<R>, draw: (bound: number) => number, { choices, scanUpTo }: LeastCostOptions) {
+    this.all = all;
+    this.#draw = draw;
+    this.#choices = choices;
+    this.#isSmall = all.length <= Math.max(scanUpTo, choices);
+    const { weight } = all[0].endpoint.instance;
+    if (!this.#isSmall && all.some(({ endpoint }) => endpoint.instance.weight !== weight)) {
+      const table = aliasTable(all.map(({ endpoint }) => endpoint.instance.weight));
+      this.#weighted = () => pickAlias(table, draw);
+    }
+  }
+
+  /** `cost` may say `Infinity` for one that is not to be picked now; if all are, chance decides. */
+  find(cost: (rated: R, nowMs: number) => number, nowMs: number, avoid: ReadonlySet<Endpoint> | undefined): R {
+    if (this.#isSmall) return this.#scan(cost, nowMs, avoid);
+    const { all } = this;
+    const { length } = all;
+    const weighted = this.#weighted;
+    const first = weighted === undefined ? this.#draw(length) : weighted();
+    let best: R | undefined;
+    let least = Infinity;
+    for (let choice = 0; choice < this.#choices; choice++) {
+      let place = first;
+      if (choice > 0) {
+        if (weighted === undefined) {
+          place = first + 1 + this.#draw(length - 1);
+          if (place >= length) place -= length;
+        } else {
+          place = weighted();
+        }
+      }
+      const rated = all[place] ?? all[0];
+      if (avoid !== undefined && avoid.has(rated.endpoint)) continue;
+      const its = cost(rated, nowMs);
+      if (its < least) {
+        best = rated;
+        least = its;
+      }
+    }
+    // All of them out of the question, which is rare: look at everyone.
+    return best ?? this.#scan(cost, nowMs, avoid);
+  }
+
+  #scan(cost: (rated: R, nowMs: number) => number, nowMs: number, avoid: ReadonlySet<Endpoint> | undefined): R {
+    const { all } = this;
+    const { length } = all;
+    let place = this.#draw(length);
+    let best: R | undefined;
+    let least = Infinity;
+    let other: R | undefined;
+    for (let step = 0; step < length; step++) {
+      const rated = all[place] ?? all[0];
+      place = place + 1 === length ? 0 : place + 1;
+      if (avoid !== undefined && avoid.has(rated.endpoint)) continue;
+      other ??= rated;
+      const its = cost(rated, nowMs);
+      if (its < least) {
+        best = rated;
+        least = its;
+      }
+    }
+    return best ?? other ?? all[place] ?? all[0];
+  }
+}
+
+/** How a policy that looks for the least explains itself: the costs, and who it would be if chance has no say. */
+export function leastView<R extends Rated>(
+  all: readonly R[],
+  { choices, scanUpTo }: LeastCostOptions,
+  { avoid }: PickRequest,
+  cost: (rated: R) => number,
+  more: (rated: R) => Judgement = () => ({}),
+): PolicyView {
+  const judgements = new Map<Endpoint, Judgement>();
+  const least: R[] = [];
+  let leastCost = Infinity;
+  for (const rated of all) {
+    const its = cost(rated);
+    judgements.set(rated.endpoint, Object.assign({ cost: its }, more(rated)));
+    if (avoid?.has(rated.endpoint) === true) continue;
+    if (its < leastCost) least.length = 0;
+    if (its <= leastCost) least.push(rated);
+    leastCost = Math.min(leastCost, its);
+  }
+  const isSmall = all.length <= Math.max(scanUpTo, choices);
+  const [sole] = isSmall && least.length === 1 ? least : [];
+  const among = isSmall ? `all ${all.length}` : `${choices} taken by chance`;
+  return { next: sole?.endpoint, why: `the lowest cost of ${among}`, judgements };
+}
