@@ -25,3 +25,8 @@ export function pickAvoiding<E extends Endpoint>(
   const others = endpoints.filter((endpoint) => !avoid.has(endpoint));
   return isNonEmpty(others) ? state.picker(others)(request, nowMs) : picker(request, nowMs);
 }
+
+/** Any endpoint of a set that is not to be avoided: the last resort of a policy whose own choice is exhausted. */
+export function anyOther<E extends Endpoint>(endpoints: readonly E[], avoid: ReadonlySet<Endpoint>): E | undefined {
+  return endpoints.find((endpoint) => !avoid.has(endpoint));
+}

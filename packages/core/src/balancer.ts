@@ -90,15 +90,16 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
     const { name } = this.#policy;
     const eligible = endpoints.filter(({ instance }) => instance.weight > 0);
     const avoided = request.avoid ?? new Set();
-    const others = eligible.filter((endpoint) => !avoided.has(endpoint));
-    const choice = others.length > 0 ? others : eligible;
-    const view = isNonEmpty(choice) ? this.#state.explain?.(choice, request, this.#env.now()) : undefined;
-    const why = choice.length === 0 ? "there is nothing to pick" : (view?.why ?? `${name} does not say`);
-    const isCandidate = new Set(choice);
+    const isAvoided = (endpoint: Endpoint): boolean => avoided.has(endpoint);
+    // As in a pick: if there is no other one, nothing is avoided.
+    const asked = eligible.every(isAvoided) ? { ...request, avoid: undefined } : request;
+    const view = isNonEmpty(eligible) ? this.#state.explain?.(eligible, asked, this.#env.now()) : undefined;
+    const why = eligible.length === 0 ? "there is nothing to pick" : (view?.why ?? `${name} does not say`);
     const candidates = endpoints.map((endpoint) =>
-      candidate(endpoint, view?.judgements?.get(endpoint) ?? {}, isCandidate.has(endpoint)),
+      candidate(endpoint, view?.judgements?.get(endpoint) ?? {}, asked.avoid?.has(endpoint) === true),
     );
-    return { service, state: snapshot.state, policy: name, candidates, next: view?.next, why };
+    const next = view?.next !== undefined && asked.avoid?.has(view.next) !== true ? view.next : undefined;
+    return { service, state: snapshot.state, policy: name, candidates, next, why };
   }
 
   #see(endpoints: readonly Endpoint<C>[]): void {
@@ -207,11 +208,11 @@ class TaughtLease<C> extends Lease<C> {
   }
 }
 
-function candidate(endpoint: Endpoint, judgement: Judgement, isChoice: boolean): Candidate {
+function candidate(endpoint: Endpoint, judgement: Judgement, isAvoided: boolean): Candidate {
   const { weight } = endpoint.instance;
   let excluded: Candidate["excluded"];
   if (weight === 0) excluded = "drained";
-  else if (!isChoice) excluded = "avoided";
+  else if (isAvoided) excluded = "avoided";
   else if (judgement.ejectedForMs !== undefined) excluded = "ejected";
   return { endpoint, inFlight: endpoint.stats.inFlight, ...judgement, weight: judgement.weight ?? weight, excluded };
 }

@@ -41,7 +41,10 @@ export interface PolicyState {
    * was blocked) says nothing about the endpoint, and comes as `cancelled`. `nowMs` is the time of the end.
    */
   observe?(endpoint: Endpoint, outcome: Outcome, latencyMs: number, nowMs?: number): void;
-  /** Tells what it thinks of a set. Must change nothing: neither the state nor the chance of `env`. */
+  /**
+   * Tells what it thinks of a set, as a pick with this request would find it (with its `avoid`). Must change nothing:
+   * neither the state nor the chance of `env`.
+   */
   explain?<E extends Endpoint>(endpoints: NonEmpty<E>, request: PickRequest, nowMs: number): PolicyView;
 }
 

@@ -1,0 +1,110 @@
+import type { Endpoint } from "./endpoint.ts";
+import type { Env } from "./env.ts";
+import { InvalidOptionError } from "./errors.ts";
+import { is, required } from "./options.ts";
+import type { NonEmpty, Picker, Policy, PolicyState } from "./policy.ts";
+
+/** The hooks of a state that learns, bound to it; none of a state that does not, so that nothing is paid for it. */
+export function hooksOf(state: PolicyState): Pick<PolicyState, "started" | "observe"> {
+  const { started, observe } = state;
+  return {
+    ...(started === undefined ? {} : { started: started.bind(state) }),
+    ...(observe === undefined ? {} : { observe: observe.bind(state) }),
+  };
+}
+
+/**
+ * Checks the child of a decorator, as far down as there are children.
+ *
+ * @throws InvalidOptionError if it is no policy, or if what it wraps makes no sense here: `refused` are the names, each with
+ * the reason.
+ */
+export function checkChild(child: unknown, refused: Readonly<Record<string, string>> = {}): void {
+  required(is.policy)(child, "child");
+  for (let each: Policy | undefined = child as Policy; each !== undefined; each = each.child) {
+    const base = each.name.replace(/[+(].*$/, "");
+    const reason = refused[base];
+    if (reason !== undefined) throw new InvalidOptionError("child", reason, each.name);
+  }
+}
+
+/** The name of a decorated policy: `zone-aware(peak-ewma)`. */
+export function nameOf(decorator: string, child: Policy): string {
+  return `${decorator}(${child.name})`;
+}
+
+/**
+ * A state of the child for each group of a set: pickers of one state share what they remember of their place in the set,
+ * so each group needs one of its own. What is learnt goes to the state whose group the endpoint was last in.
+ */
+export class Branches {
+  readonly #child: Policy;
+  readonly #env: Env;
+  readonly #states = new Map<unknown, PolicyState>();
+  readonly #stateOf = new WeakMap<Endpoint, PolicyState>();
+  /** To be put into the decorator's own state. */
+  readonly hooks: Pick<PolicyState, "started" | "observe">;
+
+  constructor(child: Policy, env: Env) {
+    this.#child = child;
+    this.#env = env;
+    const sample = child.create(env);
+    this.#spare = sample;
+    this.hooks = {
+      ...(sample.started === undefined
+        ? {}
+        : { started: (endpoint, nowMs) => this.#stateOf.get(endpoint)?.started?.(endpoint, nowMs) }),
+      ...(sample.observe === undefined
+        ? {}
+        : {
+            observe: (endpoint, outcome, latencyMs, nowMs) =>
+              this.#stateOf.get(endpoint)?.observe?.(endpoint, outcome, latencyMs, nowMs),
+          }),
+    };
+  }
+
+  /** Made to see what hooks there are; the first group takes it. */
+  #spare: PolicyState | undefined;
+
+  /** The picker of a group. */
+  picker<E extends Endpoint>(group: unknown, endpoints: NonEmpty<E>, all: NonEmpty<E>): Picker<E> {
+    const state = this.#state(group);
+    for (const endpoint of endpoints) this.#stateOf.set(endpoint, state);
+    return state.picker(endpoints, all);
+  }
+
+  /** The state of a group if it has been used; changes nothing. */
+  peek(group: unknown): PolicyState | undefined {
+    return this.#states.get(group);
+  }
+
+  /** Forgets the groups that are gone. */
+  keep(groups: ReadonlySet<unknown>): void {
+    for (const group of this.#states.keys()) if (!groups.has(group)) this.#states.delete(group);
+  }
+
+  #state(group: unknown): PolicyState {
+    let state = this.#states.get(group);
+    if (state === undefined) {
+      state = this.#spare ?? this.#child.create(this.#env);
+      this.#spare = undefined;
+      this.#states.set(group, state);
+    }
+    return state;
+  }
+}
+
+/** Sorts a set into groups, in the order of their first members. */
+export function groupsOf<K, E extends Endpoint>(
+  endpoints: NonEmpty<E>,
+  keyOf: (endpoint: E) => K,
+): Map<K, NonEmpty<E>> {
+  const groups = new Map<K, [E, ...E[]]>();
+  for (const endpoint of endpoints) {
+    const key = keyOf(endpoint);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [endpoint]);
+    else group.push(endpoint);
+  }
+  return groups;
+}
