@@ -1,4 +1,7 @@
 export { freePort } from "./free-port.ts";
+export { describePolicy, type PolicyRunner } from "./policies/describe-policy.ts";
+export { type Answer, type Fleet, fleet, ids } from "./policies/fleet.ts";
+export { type PolicyHarness, type PolicyRule, policyRules } from "./policies/rules.ts";
 export { manualClock, type ManualClock, type ManualClockOptions } from "./manual-clock.ts";
 export {
   scriptedSink,
