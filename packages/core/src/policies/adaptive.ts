@@ -1,4 +1,4 @@
-import type { Endpoint } from "../endpoint.ts";
+import type { Endpoint, EndpointStats } from "../endpoint.ts";
 import { LeastCost, type Rated, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
 import type { Outcome } from "../pick.ts";
@@ -22,7 +22,7 @@ const RISK_MOST = 0.1;
 /** Less of it does not matter. */
 const RISK_LEAST = 0.005;
 /** So many failures in a row eject; for so long at first, doubling to the most. A long first one can collapse a fleet. */
-const FAILURES = 3;
+const EJECT_AFTER = 3;
 const EJECT_MS = 200;
 const EJECT_MOST_MS = 4_000;
 /** So long without a failure, and an endpoint's past is forgotten. */
@@ -56,11 +56,11 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
   create(env) {
     const draw = xorshift(env);
     const fleet: Fleet = { ms: 0, at: -Infinity, size: 0, ejected: 0 };
-    const recordOf = memory((endpoint) => new Observed(endpoint, fleet));
+    const recordOf = memory((endpoint) => new Observed(endpoint, fleet).refresh());
     const cost = (observed: Observed, nowMs: number): number => observed.cost(nowMs);
     return {
       picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
-        const all = endpoints.map(recordOf) as unknown as NonEmpty<Observed>;
+        const all = endpoints.map((endpoint) => recordOf(endpoint).refresh()) as unknown as NonEmpty<Observed>;
         fleet.size = all.length;
         fleet.ejected = all.filter(({ isEjected }) => isEjected).length;
         const field = new LeastCost(all, draw, LOOK);
@@ -91,110 +91,163 @@ interface Fleet {
   ejected: number;
 }
 
+// The numbers of an endpoint lie together in one typed array: as fields, each would be a place of its own in memory, and
+// with thousands of endpoints that is what a pick costs.
+/** The running average of its answers; 0 before the first one. */
+const MS = 0;
+/** When the last answer came. */
+const AT = 1;
+/** Since when nothing has come back, if anything is awaited: the first call after the last answer; or -1. */
+const ASKED_AT = 2;
+/** In a row; while there are any, it costs at least as much as its last failure. */
+const FAILURES = 3;
+/** The share of failures among its last answers. */
+const RISK = 4;
+/** 0: not ejected. After this time, one probe decides. */
+const EJECTED_UNTIL = 5;
+/** The time constant of its average now. */
+const DECAY = 6;
+const WEIGHT = 7;
+/** The usual time between two answers. */
+const GAP = 8;
+/** How much longer than usual it is remembered: grows when a second chance was in vain. */
+const PATIENCE = 9;
+const PENALTY = 10;
+const FAILED_AT = 11;
+/** Ejections in a row. */
+const LEVEL = 12;
+/** When the probe went out, or -1. */
+const PROBED_AT = 13;
+
+/** The typed array, as a type that knows which places there are. */
+type Numbers = Record<
+  | typeof MS
+  | typeof AT
+  | typeof ASKED_AT
+  | typeof FAILURES
+  | typeof RISK
+  | typeof EJECTED_UNTIL
+  | typeof DECAY
+  | typeof WEIGHT
+  | typeof GAP
+  | typeof PATIENCE
+  | typeof PENALTY
+  | typeof FAILED_AT
+  | typeof LEVEL
+  | typeof PROBED_AT,
+  number
+>;
+
 /** What one balancer has seen of one endpoint. */
 class Observed implements Rated {
   readonly endpoint: Endpoint;
+  readonly #stats: EndpointStats;
   readonly #fleet: Fleet;
-  /** The running average of its answers, and when that was true. */
-  #ms = 0;
-  #at = -Infinity;
-  /** The usual time between two answers. */
-  #gapMs = 0;
-  /** How much longer than usual it is remembered: grows when a second chance was in vain. */
-  #patience = 1;
-  /** Since when nothing has come back, if anything is awaited: the first call after the last answer; or -1. */
-  #askedAt = -1;
-  /** In a row; while there are any, it costs at least as much as its last failure. */
-  #failures = 0;
-  #penaltyMs = 0;
-  /** The share of failures among its last answers. */
-  #risk = 0;
-  #failedAt = -Infinity;
-  /** Ejections in a row. */
-  #level = 0;
-  /** 0: not ejected. After this time, one probe decides. */
-  ejectedUntil = 0;
-  /** When the probe went out, or -1. */
-  #probedAt = -1;
+  readonly #numbers: Numbers;
 
   constructor(endpoint: Endpoint, fleet: Fleet) {
     this.endpoint = endpoint;
+    this.#stats = endpoint.stats;
     this.#fleet = fleet;
+    const numbers = new Float64Array(14) as unknown as Numbers;
+    numbers[AT] = -Infinity;
+    numbers[ASKED_AT] = -1;
+    numbers[DECAY] = DECAY_MS;
+    numbers[PATIENCE] = 1;
+    numbers[FAILED_AT] = -Infinity;
+    numbers[PROBED_AT] = -1;
+    this.#numbers = numbers;
+  }
+
+  /** Takes over what may have changed about its instance. */
+  refresh(): this {
+    this.#numbers[WEIGHT] = this.endpoint.instance.weight;
+    return this;
+  }
+
+  get ejectedUntil(): number {
+    return this.#numbers[EJECTED_UNTIL];
   }
 
   get isEjected(): boolean {
-    return this.ejectedUntil > 0;
+    return this.#numbers[EJECTED_UNTIL] > 0;
   }
 
   /** Lower is better; negative: at once, for a probe; `Infinity`: not now. */
   cost(nowMs: number): number {
-    if (this.ejectedUntil > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
-    const { stats, instance } = this.endpoint;
-    let ms = this.#ms;
+    const numbers = this.#numbers;
+    if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
+    const { inFlight } = this.#stats;
+    let ms = numbers[MS];
     const fleetMs = this.#fleet.ms;
-    const idleMs = nowMs - this.#at;
-    if (this.#failures > 0) {
+    const idleMs = nowMs - numbers[AT];
+    if (numbers[FAILURES] > 0) {
       // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
-      if (stats.inFlight === 0 && idleMs > EJECT_MOST_MS) return -1;
-      ms = Math.max(ms, this.#penaltyMs);
+      if (inFlight === 0 && idleMs > EJECT_MOST_MS) return -1;
+      ms = Math.max(ms, numbers[PENALTY]);
     }
     const restMs = fleetMs * CURIOSITY;
-    if (ms > restMs && idleMs > 10) ms = restMs + (ms - restMs) * fade(idleMs / this.#decayMs());
-    if (this.#risk > 0) {
-      const risk = this.#risk * fade(idleMs / DECAY_MS);
+    if (ms > restMs && idleMs > 10) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
+    if (numbers[RISK] > 0) {
+      const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
       if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
     }
-    if (this.#askedAt >= 0 && nowMs - this.#askedAt > ms) ms = nowMs - this.#askedAt;
-    return ((ms + FLOOR_MS) * (stats.inFlight + 1)) / instance.weight;
+    if (numbers[ASKED_AT] >= 0 && nowMs - numbers[ASKED_AT] > ms) ms = nowMs - numbers[ASKED_AT];
+    return ((ms + FLOOR_MS) * (inFlight + 1)) / numbers[WEIGHT];
   }
 
   started(nowMs: number): void {
-    if (this.#askedAt < 0) this.#askedAt = nowMs;
-    if (this.ejectedUntil > 0 && this.#wantsProbe(nowMs)) this.#probedAt = nowMs;
+    const numbers = this.#numbers;
+    if (numbers[ASKED_AT] < 0) numbers[ASKED_AT] = nowMs;
+    if (numbers[EJECTED_UNTIL] > 0 && this.#wantsProbe(nowMs)) numbers[PROBED_AT] = nowMs;
   }
 
   ended(outcome: Outcome, latencyMs: number, nowMs: number, draw: (bound: number) => number): void {
-    this.#askedAt = -1;
+    const numbers = this.#numbers;
+    numbers[ASKED_AT] = -1;
     const startedAt = nowMs - latencyMs;
     // Who was asked before the ejection ended says nothing about the return.
-    const isProbe = this.ejectedUntil > 0 && this.#probedAt >= 0 && startedAt >= this.#probedAt - 1e-6;
+    const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
     if (outcome.kind === "cancelled") {
-      if (isProbe) this.#probedAt = -1;
+      if (isProbe) numbers[PROBED_AT] = -1;
     } else if (outcome.kind === "success") {
-      const risk = this.#risk * fade((nowMs - this.#at) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
-      this.#risk = risk > RISK_LEAST ? risk : 0;
+      const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
+      numbers[RISK] = risk > RISK_LEAST ? risk : 0;
       this.#learn(latencyMs, nowMs);
       this.#learnFleet(latencyMs, nowMs);
-      this.#failures = 0;
+      numbers[FAILURES] = 0;
       if (isProbe) this.#return();
-      else if (this.#level > 0 && nowMs - this.#failedAt > CLEAN_MS) this.#level = 0;
+      else if (numbers[LEVEL] > 0 && nowMs - numbers[FAILED_AT] > CLEAN_MS) numbers[LEVEL] = 0;
     } else {
       const fleetMs = this.#fleet.ms;
-      this.#penaltyMs = Math.max(latencyMs, fleetMs > 0 ? fleetMs * FAILURE_FACTOR : FAILURE_MS);
-      const risk = this.#risk * fade((nowMs - this.#at) / DECAY_MS);
-      this.#risk = Math.min(RISK_MOST, risk + (1 - risk) / RISK_SAMPLES);
-      this.#at = nowMs;
-      this.#failures++;
-      this.#failedAt = nowMs;
-      if (isProbe || (this.ejectedUntil === 0 && this.#failures >= FAILURES && this.#mayEject())) {
+      numbers[PENALTY] = Math.max(latencyMs, fleetMs > 0 ? fleetMs * FAILURE_FACTOR : FAILURE_MS);
+      const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS);
+      numbers[RISK] = Math.min(RISK_MOST, risk + (1 - risk) / RISK_SAMPLES);
+      numbers[AT] = nowMs;
+      numbers[FAILURES]++;
+      numbers[FAILED_AT] = nowMs;
+      if (isProbe || (numbers[EJECTED_UNTIL] === 0 && numbers[FAILURES] >= EJECT_AFTER && this.#mayEject())) {
         this.#eject(nowMs, draw);
       }
     }
   }
 
   #learn(sampleMs: number, nowMs: number): void {
-    const idleMs = nowMs - this.#at;
-    if (this.#ms === 0) {
-      this.#ms = sampleMs;
-      this.#at = nowMs;
+    const numbers = this.#numbers;
+    const idleMs = nowMs - numbers[AT];
+    if (numbers[MS] === 0) {
+      numbers[MS] = sampleMs;
+      numbers[AT] = nowMs;
       return;
     }
-    const keep = fade(idleMs / this.#decayMs());
-    if (sampleMs < this.#ms / 2) this.#patience = 1;
-    else if (idleMs > DECAY_MS && this.#ms > 2 * this.#fleet.ms) this.#patience = Math.min(8, 2 * this.#patience);
-    this.#gapMs += (Math.min(idleMs, 1_000) - this.#gapMs) / SAMPLES;
-    this.#ms = this.#ms * keep + sampleMs * (1 - keep);
-    this.#at = nowMs;
+    const keep = fade(idleMs / numbers[DECAY]);
+    if (sampleMs < numbers[MS] / 2) numbers[PATIENCE] = 1;
+    else if (idleMs > DECAY_MS && numbers[MS] > 2 * this.#fleet.ms)
+      numbers[PATIENCE] = Math.min(8, 2 * numbers[PATIENCE]);
+    numbers[GAP] += (Math.min(idleMs, 1_000) - numbers[GAP]) / SAMPLES;
+    numbers[MS] = numbers[MS] * keep + sampleMs * (1 - keep);
+    numbers[AT] = nowMs;
+    numbers[DECAY] = Math.min(RARE_DECAY_MS, Math.max(DECAY_MS, SAMPLES * numbers[GAP])) * numbers[PATIENCE];
   }
 
   #learnFleet(sampleMs: number, nowMs: number): void {
@@ -204,13 +257,10 @@ class Observed implements Rated {
     fleet.at = nowMs;
   }
 
-  #decayMs(): number {
-    return Math.min(RARE_DECAY_MS, Math.max(DECAY_MS, SAMPLES * this.#gapMs)) * this.#patience;
-  }
-
   #wantsProbe(nowMs: number): boolean {
+    const numbers = this.#numbers;
     // A probe that hangs is not waited for longer than an ejection.
-    return nowMs >= this.ejectedUntil && (this.#probedAt < 0 || nowMs - this.#probedAt > EJECT_MOST_MS);
+    return nowMs >= numbers[EJECTED_UNTIL] && (numbers[PROBED_AT] < 0 || nowMs - numbers[PROBED_AT] > EJECT_MOST_MS);
   }
 
   #mayEject(): boolean {
@@ -219,20 +269,23 @@ class Observed implements Rated {
   }
 
   #eject(nowMs: number, draw: (bound: number) => number): void {
-    if (this.ejectedUntil === 0) this.#fleet.ejected++;
+    const numbers = this.#numbers;
+    if (numbers[EJECTED_UNTIL] === 0) this.#fleet.ejected++;
     // A tenth more or less, so that a fleet of clients does not come back as one.
     const jitter = 0.9 + draw(1_000) / 5_000;
-    this.ejectedUntil = nowMs + Math.min(EJECT_MOST_MS, EJECT_MS * 2 ** this.#level) * jitter;
-    this.#probedAt = -1;
-    this.#level++;
+    numbers[EJECTED_UNTIL] = nowMs + Math.min(EJECT_MOST_MS, EJECT_MS * 2 ** numbers[LEVEL]) * jitter;
+    numbers[PROBED_AT] = -1;
+    numbers[LEVEL]++;
   }
 
   /** The probe has come back well. */
   #return(): void {
-    this.#fleet.ejected--;
-    this.ejectedUntil = 0;
-    this.#probedAt = -1;
-    this.#risk = 0;
+    const numbers = this.#numbers;
+    // It may have left the set meanwhile, where the others are counted.
+    this.#fleet.ejected = Math.max(0, this.#fleet.ejected - 1);
+    numbers[EJECTED_UNTIL] = 0;
+    numbers[PROBED_AT] = -1;
+    numbers[RISK] = 0;
   }
 }
 
