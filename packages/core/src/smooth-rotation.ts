@@ -26,6 +26,10 @@ export class SmoothRotation<E extends Endpoint> {
   readonly #queueOf: Int32Array;
   /** Credit at time 0, less what was paid since; the weight times `#time` comes on top. */
   readonly #credit: Float64Array;
+  /** Of each queue: its weight, whose turn it is, and that one's credit. In arrays, since every pick goes through them. */
+  readonly #weights: Float64Array;
+  readonly #heads: Int32Array;
+  readonly #headCredits: Float64Array;
   readonly #sum: number;
   readonly #tournament: KineticTournament | undefined;
   /** Picks so far. */
@@ -48,15 +52,18 @@ export class SmoothRotation<E extends Endpoint> {
       else members.push(place);
     }
     this.#queues = Array.from(byWeight, ([weight, members]) => ({ weight, members, head: 0 }));
-    for (const queue of this.#queues) this.#lineUp(queue);
+    this.#weights = Float64Array.from(this.#queues, ({ weight }) => weight);
+    this.#heads = new Int32Array(this.#queues.length);
+    this.#headCredits = new Float64Array(this.#queues.length);
+    for (const number of this.#queues.keys()) this.#lineUp(number);
     this.#queueOf = new Int32Array(endpoints.length);
     for (const [number, { members }] of this.#queues.entries())
       for (const place of members) this.#queueOf[place] = number;
     if (this.#queues.length > SCAN) {
       this.#tournament = new KineticTournament(
-        this.#queues.map(({ weight }) => weight),
-        (queue, time) => this.#headCredit(queue, time),
-        (a, b) => this.#head(a) < this.#head(b),
+        this.#weights,
+        (queue, time) => (this.#headCredits[queue] ?? 0) + (this.#weights[queue] ?? 0) * time,
+        (a, b) => (this.#heads[a] ?? 0) < (this.#heads[b] ?? 0),
       );
     }
   }
@@ -72,7 +79,7 @@ export class SmoothRotation<E extends Endpoint> {
   next(avoid?: ReadonlySet<Endpoint>): E {
     this.#time++;
     const winner = this.#tournament === undefined ? this.#scan() : this.#tournament.leader(this.#time);
-    const endpoint = this.#endpoints[this.#head(winner)];
+    const endpoint = this.#endpoints[this.#heads[winner] ?? 0];
     if (endpoint !== undefined && (avoid === undefined || !avoid.has(endpoint))) {
       this.#pay(winner);
       return endpoint;
@@ -84,26 +91,17 @@ export class SmoothRotation<E extends Endpoint> {
     for (let turn = 0; turn < turns; turn++) this.next();
   }
 
-  #head(queue: number): number {
-    const { members, head } = this.#queues[queue] ?? NOBODY;
-    return members[head] ?? 0;
-  }
-
-  #headCredit(queue: number, time: number): number {
-    return this.#creditAt(this.#head(queue), this.#queues[queue]?.weight ?? 0, time);
-  }
-
   #creditAt(place: number, weight: number, time: number): number {
     return (this.#credit[place] ?? 0) + weight * time;
   }
 
   #scan(): number {
-    const queues = this.#queues;
+    const [weights, heads, credits, time] = [this.#weights, this.#heads, this.#headCredits, this.#time];
     let winner = 0;
     let most = -Infinity;
-    for (let queue = 0; queue < queues.length; queue++) {
-      const credit = this.#headCredit(queue, this.#time);
-      if (credit > most || (credit === most && this.#head(queue) < this.#head(winner))) {
+    for (let queue = 0; queue < weights.length; queue++) {
+      const credit = (credits[queue] ?? 0) + (weights[queue] ?? 0) * time;
+      if (credit > most || (credit === most && (heads[queue] ?? 0) < (heads[winner] ?? 0))) {
         winner = queue;
         most = credit;
       }
@@ -122,13 +120,13 @@ export class SmoothRotation<E extends Endpoint> {
     queue.head = head + 1 === members.length ? 0 : head + 1;
     const least = this.#credit[last] ?? 0;
     // Only after the set has changed: it had so much credit that it is not the last one even now.
-    if (credit > least || (credit === least && place < last)) this.#lineUp(queue);
-    this.#tournament?.moved(number);
+    if (credit > least || (credit === least && place < last)) this.#lineUp(number);
+    else this.#moved(number);
   }
 
   /** A retry: the turn of the one with the most credit among the others. */
   #nextOther(winner: number, avoid: ReadonlySet<Endpoint>): E {
-    let best = this.#head(winner);
+    let best = this.#heads[winner] ?? 0;
     let most = -Infinity;
     for (const [place, endpoint] of this.#endpoints.entries()) {
       const credit = this.#creditAt(place, endpoint.instance.weight, this.#time);
@@ -139,14 +137,24 @@ export class SmoothRotation<E extends Endpoint> {
     }
     const number = this.#queueOf[best] ?? 0;
     this.#credit[best] = (this.#credit[best] ?? 0) - this.#sum;
-    this.#lineUp(this.#queues[number] ?? NOBODY);
-    this.#tournament?.moved(number);
+    this.#lineUp(number);
     return this.#endpoints[best] as E;
   }
 
-  #lineUp(queue: Queue): void {
+  #lineUp(number: number): void {
+    const queue = this.#queues[number] ?? NOBODY;
     queue.members.sort((a, b) => (this.#credit[b] ?? 0) - (this.#credit[a] ?? 0) || a - b);
     queue.head = 0;
+    this.#moved(number);
+  }
+
+  /** Another one is at the head of a queue. */
+  #moved(number: number): void {
+    const { members, head } = this.#queues[number] ?? NOBODY;
+    const place = members[head] ?? 0;
+    this.#heads[number] = place;
+    this.#headCredits[number] = this.#credit[place] ?? 0;
+    this.#tournament?.moved(number);
   }
 }
 

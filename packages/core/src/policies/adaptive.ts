@@ -57,6 +57,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
     const draw = xorshift(env);
     const fleet: Fleet = { ms: 0, at: -Infinity, size: 0, ejected: 0 };
     const recordOf = memory((endpoint) => new Observed(endpoint, fleet).refresh());
+    let last: Observed | undefined;
     const cost = (observed: Observed, nowMs: number): number => observed.cost(nowMs);
     return {
       picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
@@ -64,9 +65,15 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
         fleet.size = all.length;
         fleet.ejected = all.filter(({ isEjected }) => isEjected).length;
         const field = new LeastCost(all, draw, LOOK);
-        return ({ avoid }, nowMs = env.now()) => field.find(cost, nowMs, avoid).endpoint as E;
+        return ({ avoid }, nowMs = env.now()) => {
+          last = field.find(cost, nowMs, avoid);
+          return last.endpoint as E;
+        };
       },
-      started: (endpoint, nowMs) => recordOf(endpoint).started(nowMs),
+      started(endpoint, nowMs) {
+        // It is nearly always the one that was picked last, and need not be looked up.
+        (last?.endpoint === endpoint ? last : recordOf(endpoint)).started(nowMs);
+      },
       observe(endpoint, outcome, latencyMs, nowMs = env.now()) {
         recordOf(endpoint).ended(outcome, latencyMs, nowMs, draw);
       },
