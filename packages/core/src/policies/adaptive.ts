@@ -104,7 +104,7 @@ interface Fleet {
 const MS = 0;
 /** When the last answer came. */
 const AT = 1;
-/** Since when nothing has come back, if anything is awaited: the first call after the last answer; or -1. */
+/** Since when nothing has come back, if anything is awaited: the first call after the last answer; or Infinity. */
 const ASKED_AT = 2;
 /** In a row; while there are any, it costs at least as much as its last failure. */
 const FAILURES = 3;
@@ -114,7 +114,8 @@ const RISK = 4;
 const EJECTED_UNTIL = 5;
 /** The time constant of its average now. */
 const DECAY = 6;
-const WEIGHT = 7;
+/** 1 / weight: to multiply is quicker. */
+const LIGHTNESS = 7;
 /** The usual time between two answers. */
 const GAP = 8;
 /** How much longer than usual it is remembered: grows when a second chance was in vain. */
@@ -135,7 +136,7 @@ type Numbers = Record<
   | typeof RISK
   | typeof EJECTED_UNTIL
   | typeof DECAY
-  | typeof WEIGHT
+  | typeof LIGHTNESS
   | typeof GAP
   | typeof PATIENCE
   | typeof PENALTY
@@ -158,7 +159,7 @@ class Observed implements Rated {
     this.#fleet = fleet;
     const numbers = new Float64Array(14) as unknown as Numbers;
     numbers[AT] = -Infinity;
-    numbers[ASKED_AT] = -1;
+    numbers[ASKED_AT] = Infinity;
     numbers[DECAY] = DECAY_MS;
     numbers[PATIENCE] = 1;
     numbers[FAILED_AT] = -Infinity;
@@ -168,7 +169,7 @@ class Observed implements Rated {
 
   /** Takes over what may have changed about its instance. */
   refresh(): this {
-    this.#numbers[WEIGHT] = this.endpoint.instance.weight;
+    this.#numbers[LIGHTNESS] = 1 / this.endpoint.instance.weight;
     return this;
   }
 
@@ -194,24 +195,25 @@ class Observed implements Rated {
       ms = Math.max(ms, numbers[PENALTY]);
     }
     const restMs = fleetMs * CURIOSITY;
-    if (ms > restMs && idleMs > 10) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
+    if (idleMs > 10 && ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
     if (numbers[RISK] > 0) {
       const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
       if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
     }
-    if (numbers[ASKED_AT] >= 0 && nowMs - numbers[ASKED_AT] > ms) ms = nowMs - numbers[ASKED_AT];
-    return ((ms + FLOOR_MS) * (inFlight + 1)) / numbers[WEIGHT];
+    // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
+    ms = Math.max(ms, nowMs - numbers[ASKED_AT]);
+    return ((ms + FLOOR_MS) * (inFlight + 1)) * numbers[LIGHTNESS];
   }
 
   started(nowMs: number): void {
     const numbers = this.#numbers;
-    if (numbers[ASKED_AT] < 0) numbers[ASKED_AT] = nowMs;
+    if (numbers[ASKED_AT] === Infinity) numbers[ASKED_AT] = nowMs;
     if (numbers[EJECTED_UNTIL] > 0 && this.#wantsProbe(nowMs)) numbers[PROBED_AT] = nowMs;
   }
 
   ended(outcome: Outcome, latencyMs: number, nowMs: number, draw: (bound: number) => number): void {
     const numbers = this.#numbers;
-    numbers[ASKED_AT] = -1;
+    numbers[ASKED_AT] = Infinity;
     const startedAt = nowMs - latencyMs;
     // Who was asked before the ejection ended says nothing about the return.
     const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
