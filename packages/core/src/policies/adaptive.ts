@@ -202,7 +202,7 @@ class Observed implements Rated {
     }
     // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
     ms = Math.max(ms, nowMs - numbers[ASKED_AT]);
-    return ((ms + FLOOR_MS) * (inFlight + 1)) * numbers[LIGHTNESS];
+    return (ms + FLOOR_MS) * (inFlight + 1) * numbers[LIGHTNESS];
   }
 
   started(nowMs: number): void {
