@@ -28,7 +28,7 @@ export interface OutlierDetectionOptions extends Detectors {
  * Put it outside of `zoneAware`, `priority`, `panic` and `subset`: it tells them who is ill.
  *
  * Sources: gRPC proposal A50 and Envoy's outlier detection (detectors and their constants); the return by one probe is that
- * of Finagle's failure accrual; times from measurements, see docs/policies.md.
+ * of Finagle's failure accrual; ejections are short, see docs/policies.md.
  *
  * @throws InvalidOptionError
  */

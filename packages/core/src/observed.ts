@@ -1,0 +1,246 @@
+import type { Endpoint, EndpointStats } from "./endpoint.ts";
+import type { Rated } from "./least-cost.ts";
+import type { Outcome } from "./pick.ts";
+
+/** The least time constant of the averages: Finagle's 10 s is too slow for a server whose neighbours change. */
+const DECAY_MS = 1_500;
+/** Where answers are rare, an average spans at least so many of them, but no more than so long. */
+const SAMPLES = 20;
+const RARE_DECAY_MS = 5_000;
+/** A failure counts as an answer so many times slower than the fleet's; or so slow, if the fleet has never answered. */
+const FAILURE_FACTOR = 50;
+const FAILURE_MS = 1_000;
+/** A single failure is forgotten with the next answer; what remains is the share of failures among about so many. */
+const RISK_SAMPLES = 32;
+/** More of it would only be longer in going away: at a tenth, it is six times as dear as the others already. */
+const RISK_MOST = 0.1;
+/** Less of it does not matter. */
+const RISK_LEAST = 0.005;
+/** So many failures in a row eject; for so long at first, doubling to the most. A long first one can collapse a fleet. */
+const EJECT_AFTER = 3;
+const EJECT_MS = 200;
+const EJECT_MOST_MS = 4_000;
+/** So long without a failure, and an endpoint's past is forgotten. */
+const CLEAN_MS = 10_000;
+/** Who is not asked is taken, in the end, to be a trifle better than the others: or nobody would ever find out. */
+const CURIOSITY = 0.97;
+/** Keeps fleets that answer in no time comparable. */
+const FLOOR_MS = 0.01;
+
+/** What the endpoints of one balancer have in common. */
+export interface ObservedFleet {
+  /** The running average of all good answers. */
+  ms: number;
+  at: number;
+  size: number;
+  ejected: number;
+}
+
+// The numbers of an endpoint lie together in one typed array: as fields, each would be a place of its own in memory, and
+// with thousands of endpoints that is what a pick costs.
+/** The running average of its answers; 0 before the first one. */
+const MS = 0;
+/** When the last answer came. */
+const AT = 1;
+/** Since when nothing has come back, if anything is awaited: the first call after the last answer; or Infinity. */
+const ASKED_AT = 2;
+/** In a row; while there are any, it costs at least as much as its last failure. */
+const FAILURES = 3;
+/** The share of failures among its last answers. */
+const RISK = 4;
+/** 0: not ejected. After this time, one probe decides. */
+const EJECTED_UNTIL = 5;
+/** The time constant of its average now. */
+const DECAY = 6;
+/** 1 / weight: to multiply is quicker. */
+const LIGHTNESS = 7;
+/** The usual time between two answers. */
+const GAP = 8;
+/** How much longer than usual it is remembered: grows when a second chance was in vain. */
+const PATIENCE = 9;
+const PENALTY = 10;
+const FAILED_AT = 11;
+/** Ejections in a row. */
+const LEVEL = 12;
+/** When the probe went out, or -1. */
+const PROBED_AT = 13;
+
+/** The typed array, as a type that knows which places there are. */
+type Numbers = Record<
+  | typeof MS
+  | typeof AT
+  | typeof ASKED_AT
+  | typeof FAILURES
+  | typeof RISK
+  | typeof EJECTED_UNTIL
+  | typeof DECAY
+  | typeof LIGHTNESS
+  | typeof GAP
+  | typeof PATIENCE
+  | typeof PENALTY
+  | typeof FAILED_AT
+  | typeof LEVEL
+  | typeof PROBED_AT,
+  number
+>;
+
+/**
+ * What the policy {@link adaptive} has seen of one endpoint in one balancer: how dear a call to it is, and whether it is
+ * ejected. The rules are told there.
+ */
+export class Observed implements Rated {
+  readonly endpoint: Endpoint;
+  readonly #stats: EndpointStats;
+  readonly #fleet: ObservedFleet;
+  readonly #numbers: Numbers;
+
+  constructor(endpoint: Endpoint, fleet: ObservedFleet) {
+    this.endpoint = endpoint;
+    this.#stats = endpoint.stats;
+    this.#fleet = fleet;
+    const numbers = new Float64Array(14) as unknown as Numbers;
+    numbers[AT] = -Infinity;
+    numbers[ASKED_AT] = Infinity;
+    numbers[DECAY] = DECAY_MS;
+    numbers[PATIENCE] = 1;
+    numbers[FAILED_AT] = -Infinity;
+    numbers[PROBED_AT] = -1;
+    this.#numbers = numbers;
+  }
+
+  /** Takes over what may have changed about its instance. */
+  refresh(): this {
+    this.#numbers[LIGHTNESS] = 1 / this.endpoint.instance.weight;
+    return this;
+  }
+
+  get ejectedUntil(): number {
+    return this.#numbers[EJECTED_UNTIL];
+  }
+
+  get isEjected(): boolean {
+    return this.#numbers[EJECTED_UNTIL] > 0;
+  }
+
+  /** Lower is better; negative: at once, for a probe; `Infinity`: not now. */
+  cost(nowMs: number): number {
+    const numbers = this.#numbers;
+    if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
+    const { inFlight } = this.#stats;
+    let ms = numbers[MS];
+    const fleetMs = this.#fleet.ms;
+    const idleMs = nowMs - numbers[AT];
+    if (numbers[FAILURES] > 0) {
+      // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
+      if (inFlight === 0 && idleMs > EJECT_MOST_MS) return -1;
+      ms = Math.max(ms, numbers[PENALTY]);
+    }
+    const restMs = fleetMs * CURIOSITY;
+    if (idleMs > 10 && ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
+    if (numbers[RISK] > 0) {
+      const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
+      if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
+    }
+    // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
+    ms = Math.max(ms, nowMs - numbers[ASKED_AT]);
+    return (ms + FLOOR_MS) * (inFlight + 1) * numbers[LIGHTNESS];
+  }
+
+  started(nowMs: number): void {
+    const numbers = this.#numbers;
+    if (numbers[ASKED_AT] === Infinity) numbers[ASKED_AT] = nowMs;
+    if (numbers[EJECTED_UNTIL] > 0 && this.#wantsProbe(nowMs)) numbers[PROBED_AT] = nowMs;
+  }
+
+  ended(outcome: Outcome, latencyMs: number, nowMs: number, draw: (bound: number) => number): void {
+    const numbers = this.#numbers;
+    numbers[ASKED_AT] = Infinity;
+    const startedAt = nowMs - latencyMs;
+    // Who was asked before the ejection ended says nothing about the return.
+    const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
+    if (outcome.kind === "cancelled") {
+      if (isProbe) numbers[PROBED_AT] = -1;
+    } else if (outcome.kind === "success") {
+      const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
+      numbers[RISK] = risk > RISK_LEAST ? risk : 0;
+      this.#learn(latencyMs, nowMs);
+      this.#learnFleet(latencyMs, nowMs);
+      numbers[FAILURES] = 0;
+      if (isProbe) this.#return();
+      else if (numbers[LEVEL] > 0 && nowMs - numbers[FAILED_AT] > CLEAN_MS) numbers[LEVEL] = 0;
+    } else {
+      const fleetMs = this.#fleet.ms;
+      numbers[PENALTY] = Math.max(latencyMs, fleetMs > 0 ? fleetMs * FAILURE_FACTOR : FAILURE_MS);
+      const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS);
+      numbers[RISK] = Math.min(RISK_MOST, risk + (1 - risk) / RISK_SAMPLES);
+      numbers[AT] = nowMs;
+      numbers[FAILURES]++;
+      numbers[FAILED_AT] = nowMs;
+      if (isProbe || (numbers[EJECTED_UNTIL] === 0 && numbers[FAILURES] >= EJECT_AFTER && this.#mayEject())) {
+        this.#eject(nowMs, draw);
+      }
+    }
+  }
+
+  #learn(sampleMs: number, nowMs: number): void {
+    const numbers = this.#numbers;
+    const idleMs = nowMs - numbers[AT];
+    if (numbers[MS] === 0) {
+      numbers[MS] = sampleMs;
+      numbers[AT] = nowMs;
+      return;
+    }
+    const keep = fade(idleMs / numbers[DECAY]);
+    if (sampleMs < numbers[MS] / 2) numbers[PATIENCE] = 1;
+    else if (idleMs > DECAY_MS && numbers[MS] > 2 * this.#fleet.ms)
+      numbers[PATIENCE] = Math.min(8, 2 * numbers[PATIENCE]);
+    numbers[GAP] += (Math.min(idleMs, 1_000) - numbers[GAP]) / SAMPLES;
+    numbers[MS] = numbers[MS] * keep + sampleMs * (1 - keep);
+    numbers[AT] = nowMs;
+    numbers[DECAY] = Math.min(RARE_DECAY_MS, Math.max(DECAY_MS, SAMPLES * numbers[GAP])) * numbers[PATIENCE];
+  }
+
+  #learnFleet(sampleMs: number, nowMs: number): void {
+    const fleet = this.#fleet;
+    const keep = fleet.at === -Infinity ? 0 : fade((nowMs - fleet.at) / DECAY_MS);
+    fleet.ms = fleet.ms * keep + sampleMs * (1 - keep);
+    fleet.at = nowMs;
+  }
+
+  #wantsProbe(nowMs: number): boolean {
+    const numbers = this.#numbers;
+    // A probe that hangs is not waited for longer than an ejection.
+    return nowMs >= numbers[EJECTED_UNTIL] && (numbers[PROBED_AT] < 0 || nowMs - numbers[PROBED_AT] > EJECT_MOST_MS);
+  }
+
+  #mayEject(): boolean {
+    const { size, ejected } = this.#fleet;
+    return ejected < Math.max(1, Math.floor(size / 2)) && ejected < size - 1;
+  }
+
+  #eject(nowMs: number, draw: (bound: number) => number): void {
+    const numbers = this.#numbers;
+    if (numbers[EJECTED_UNTIL] === 0) this.#fleet.ejected++;
+    // A tenth more or less, so that a fleet of clients does not come back as one.
+    const jitter = 0.9 + draw(1_000) / 5_000;
+    numbers[EJECTED_UNTIL] = nowMs + Math.min(EJECT_MOST_MS, EJECT_MS * 2 ** numbers[LEVEL]) * jitter;
+    numbers[PROBED_AT] = -1;
+    numbers[LEVEL]++;
+  }
+
+  /** The probe has come back well. */
+  #return(): void {
+    const numbers = this.#numbers;
+    // It may have left the set meanwhile, where the others are counted.
+    this.#fleet.ejected = Math.max(0, this.#fleet.ejected - 1);
+    numbers[EJECTED_UNTIL] = 0;
+    numbers[PROBED_AT] = -1;
+    numbers[RISK] = 0;
+  }
+}
+
+/** e^-x, near enough, nothing from 4 on, and without its price: it is needed for every candidate of every pick. */
+function fade(x: number): number {
+  const rest = 1 - x * 0.25;
+  return rest <= 0 ? 0 : rest * rest * rest * rest;
+}
