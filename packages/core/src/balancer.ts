@@ -37,7 +37,12 @@ export function createBalancer<C>(
 ): ExplainingBalancer<C> {
   checkOptions("", { endpointer, policy }, { endpointer: required(is.endpointer), policy: is.policy });
   checkOptions("", options, { env: is.env });
-  return new PolicyBalancer(endpointer, policy, resolveEnv(options.env));
+  return new PolicyBalancer(endpointer, policy, resolveEnv(options.env), isOneClock(options.env));
+}
+
+/** Whether time and timers go together: with a clock of somebody's own and the system's timers they do not. */
+function isOneClock(env: Partial<Env> | undefined): boolean {
+  return env?.now === undefined || env.after !== undefined;
 }
 
 const ANY: PickRequest = Object.freeze({});
@@ -54,13 +59,13 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
   #eligible: readonly Endpoint<C>[] = [];
   #picker: Picker<Endpoint<C>> | undefined;
 
-  constructor(endpointer: Endpointer<C>, policy: Policy, env: Env) {
+  constructor(endpointer: Endpointer<C>, policy: Policy, env: Env, isOneClock: boolean) {
     this.#endpointer = endpointer;
     this.#policy = policy;
     this.#env = env;
     this.#state = policy.create(env);
     const learns = this.#state.observe !== undefined || this.#state.started !== undefined;
-    this.#teacher = learns ? new Teacher(policy, this.#state, env) : undefined;
+    this.#teacher = learns ? new Teacher(policy, this.#state, new StallWatch(env, isOneClock)) : undefined;
   }
 
   pick(request: PickRequest = ANY): PickResult<C> {
@@ -130,10 +135,10 @@ class Teacher {
   readonly #state: PolicyState;
   readonly #watch: StallWatch;
 
-  constructor(policy: Policy, state: PolicyState, env: Env) {
+  constructor(policy: Policy, state: PolicyState, watch: StallWatch) {
     this.#policy = policy;
     this.#state = state;
-    this.#watch = new StallWatch(env);
+    this.#watch = watch;
   }
 
   now(): number {

@@ -1,5 +1,8 @@
 import { manualClock } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
+import { createBalancer } from "./balancer.ts";
+import { fixedEndpointer } from "./fixed-endpointer.ts";
+import type { Policy } from "./policy.ts";
 import { StallWatch } from "./stall-watch.ts";
 
 /** A clock whose timers can be held up, as by a blocked event loop: `block` moves the time and runs none of them. */
@@ -73,11 +76,41 @@ describe("StallWatch", () => {
     expect(watch.wokeAt).toBe(210);
   });
 
-  it("arms nothing for one call at a time, one timer for many, and none when all have ended", () => {
-    const { watch, begin, end, clock } = start();
+  it("notices it for one call at a time, too", () => {
+    const { watch, begin, end, block } = start();
+    for (let call = 0; call < 3; call++) {
+      begin(1);
+      end(1);
+    }
     begin(1);
-    expect(clock.pending).toBe(0);
-    begin(9);
+    block(2_000);
+    watch.now();
+    expect(watch.wokeAt).toBe(2_000);
+  });
+
+  it("sees none where timers keep another time than the clock", () => {
+    let nowMs = 0;
+    const endpointer = fixedEndpointer("lorem", ["a"]);
+    const seen: string[] = [];
+    const policy: Policy = {
+      name: "listening",
+      create: () => ({
+        picker:
+          ([first]) =>
+          () =>
+            first,
+        observe: (_, { kind }) => void seen.push(kind),
+      }),
+    };
+    const lease = createBalancer(endpointer, policy, { env: { now: () => nowMs } }).pick();
+    nowMs = 2_000;
+    lease.done({ kind: "success" });
+    expect(seen).toEqual(["success"]);
+  });
+
+  it("arms one timer however many calls there are, and none when all have ended", () => {
+    const { watch, begin, end, clock } = start();
+    begin(10);
     clock.advanceSync(1_000);
     expect([clock.pending, clock.keptAlive]).toEqual([1, 0]);
     end(9);

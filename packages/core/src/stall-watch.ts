@@ -9,20 +9,23 @@ const STALL_MS = 100;
  * Notices when this process itself stood still: its event loop was blocked, its machine suspended. Calls that were in
  * flight then look slow or timed out, whatever their servers did, and must not be held against them.
  *
- * A timer beats while at least two calls are in flight; if a beat is overdue when somebody asks for the time, the process
- * has stalled. It is not enough that time passed: between a call and its time-out there may be nothing else to do.
+ * A timer beats while calls are in flight; if a beat is overdue when somebody asks for the time, the process has
+ * stalled. It is not enough that time passed: between a call and its time-out there may be nothing else to do.
  * Nothing is armed while nothing is in flight, so there is nothing to close.
  */
 export class StallWatch {
   /** When the last stall was noticed: calls that began before this and end after it teach nothing. */
   wokeAt = -Infinity;
   readonly #env: Env;
+  readonly #watches: boolean;
   #inFlight = 0;
   #lateAt = Infinity;
   #disarm: (() => void) | undefined;
 
-  constructor(env: Env) {
+  /** Where the timers keep another time than the clock, their being late tells nothing: `watches` is false. */
+  constructor(env: Env, watches = true) {
     this.#env = env;
+    this.#watches = watches;
   }
 
   /** The time; every look at the clock is a look for a stall. */
@@ -38,14 +41,13 @@ export class StallWatch {
 
   started(nowMs: number): void {
     this.#inFlight++;
-    // A client with one call at a time is spared the timer: one call alone ejects nobody.
-    if (this.#inFlight >= 2 && this.#disarm === undefined) this.#arm(nowMs);
+    if (this.#disarm === undefined && this.#watches) this.#arm(nowMs);
   }
 
   ended(): void {
     this.#inFlight--;
-    if (this.#inFlight > 0 || this.#disarm === undefined) return;
-    this.#disarm();
+    if (this.#inFlight > 0) return;
+    this.#disarm?.();
     this.#disarm = undefined;
     this.#lateAt = Infinity;
   }
