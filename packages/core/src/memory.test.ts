@@ -19,6 +19,13 @@ describe("memory", () => {
     expect(recordOf(other as typeof one)).not.toBe(recordOf(one));
   });
 
+  it("keeps what several policies remember of one endpoint apart", () => {
+    const [one] = numbered(1);
+    const memories = [1, 2, 3].map((number) => memory(() => ({ number })));
+    for (const [index, recordOf] of memories.entries()) expect(recordOf(one)).toEqual({ number: index + 1 });
+    for (const [index, recordOf] of memories.entries()) expect(recordOf(one)).toEqual({ number: index + 1 });
+  });
+
   it.each([
     adaptive(),
     peakEwma(),

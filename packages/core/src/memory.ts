@@ -1,4 +1,4 @@
-import type { Endpoint } from "./endpoint.ts";
+import { type Endpoint, LiveEndpoint } from "./endpoint.ts";
 
 /**
  * What a policy remembers of each endpoint, made when it is first asked for. Survives every change of the set, as the
@@ -7,8 +7,18 @@ import type { Endpoint } from "./endpoint.ts";
 export function memory<R>(make: (endpoint: Endpoint) => R): (endpoint: Endpoint) => R {
   const known = new WeakMap<Endpoint, R>();
   return (endpoint) => {
+    // Nearly every endpoint has one policy that remembers something of it: that need not be looked up.
+    const isLive = endpoint instanceof LiveEndpoint;
+    if (isLive && endpoint.rememberedBy === known) return endpoint.remembered as R;
     let record = known.get(endpoint);
-    if (record === undefined) known.set(endpoint, (record = make(endpoint)));
+    if (record !== undefined) return record;
+    record = make(endpoint);
+    if (isLive && endpoint.rememberedBy === undefined) {
+      endpoint.rememberedBy = known;
+      endpoint.remembered = record;
+    } else {
+      known.set(endpoint, record);
+    }
     return record;
   };
 }

@@ -24,6 +24,8 @@ const EJECT_MOST_MS = 4_000;
 const CLEAN_MS = 10_000;
 /** Who is not asked is taken, in the end, to be a trifle better than the others: or nobody would ever find out. */
 const CURIOSITY = 0.97;
+/** What fades is looked at anew after so long: it fades in seconds, and there is an answer in between, or there is none. */
+const STEP_MS = 20;
 /** Keeps fleets that answer in no time comparable. */
 const FLOOR_MS = 0.01;
 
@@ -32,6 +34,9 @@ export interface ObservedFleet {
   /** The running average of all good answers. */
   ms: number;
   at: number;
+  /** The average before this step of time, and the step. */
+  stepMs: number;
+  stepAt: number;
   size: number;
   ejected: number;
 }
@@ -64,6 +69,9 @@ const FAILED_AT = 11;
 const LEVEL = 12;
 /** When the probe went out, or -1. */
 const PROBED_AT = 13;
+/** What it is expected to take, as far as that changes slowly; and until when that holds. */
+const EXPECTED = 14;
+const EXPECTED_UNTIL = 15;
 
 /** The typed array, as a type that knows which places there are. */
 type Numbers = Record<
@@ -80,7 +88,9 @@ type Numbers = Record<
   | typeof PENALTY
   | typeof FAILED_AT
   | typeof LEVEL
-  | typeof PROBED_AT,
+  | typeof PROBED_AT
+  | typeof EXPECTED
+  | typeof EXPECTED_UNTIL,
   number
 >;
 
@@ -98,13 +108,14 @@ export class Observed implements Rated {
     this.endpoint = endpoint;
     this.#stats = endpoint.stats;
     this.#fleet = fleet;
-    const numbers = new Float64Array(14) as unknown as Numbers;
+    const numbers = new Float64Array(16) as unknown as Numbers;
     numbers[AT] = -Infinity;
     numbers[ASKED_AT] = Infinity;
     numbers[DECAY] = DECAY_MS;
     numbers[PATIENCE] = 1;
     numbers[FAILED_AT] = -Infinity;
     numbers[PROBED_AT] = -1;
+    numbers[EXPECTED_UNTIL] = -Infinity;
     this.#numbers = numbers;
   }
 
@@ -127,23 +138,33 @@ export class Observed implements Rated {
     const numbers = this.#numbers;
     if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
     const { inFlight } = this.#stats;
-    let ms = numbers[MS];
-    const fleetMs = this.#fleet.ms;
-    const idleMs = nowMs - numbers[AT];
-    if (numbers[FAILURES] > 0) {
-      // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
-      if (inFlight === 0 && idleMs > EJECT_MOST_MS) return -1;
-      ms = Math.max(ms, numbers[PENALTY]);
-    }
+    // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
+    if (numbers[FAILURES] > 0 && inFlight === 0 && nowMs - numbers[AT] > EJECT_MOST_MS) return -1;
+    if (nowMs >= numbers[EXPECTED_UNTIL]) this.#expect(nowMs);
+    // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
+    const ms = Math.max(numbers[EXPECTED], nowMs - numbers[ASKED_AT]);
+    return (ms + FLOOR_MS) * (inFlight + 1) * numbers[LIGHTNESS];
+  }
+
+  /**
+   * Notes what it is expected to take in this step of time. It depends on nothing but what was seen and the step, so it
+   * makes no difference when, how often and by whom it is asked for.
+   */
+  #expect(nowMs: number): void {
+    const numbers = this.#numbers;
+    const stepAt = stepOf(nowMs);
+    const fleet = this.#fleet;
+    const fleetMs = fleet.stepAt === stepAt ? fleet.stepMs : fleet.ms;
+    const idleMs = Math.max(0, stepAt - numbers[AT]);
+    let ms = numbers[FAILURES] > 0 ? Math.max(numbers[MS], numbers[PENALTY]) : numbers[MS];
     const restMs = fleetMs * CURIOSITY;
-    if (idleMs > 10 && ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
+    if (ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
     if (numbers[RISK] > 0) {
       const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
       if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
     }
-    // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
-    ms = Math.max(ms, nowMs - numbers[ASKED_AT]);
-    return (ms + FLOOR_MS) * (inFlight + 1) * numbers[LIGHTNESS];
+    numbers[EXPECTED] = ms;
+    numbers[EXPECTED_UNTIL] = stepAt + STEP_MS;
   }
 
   started(nowMs: number): void {
@@ -155,6 +176,7 @@ export class Observed implements Rated {
   ended(outcome: Outcome, latencyMs: number, nowMs: number, draw: (bound: number) => number): void {
     const numbers = this.#numbers;
     numbers[ASKED_AT] = Infinity;
+    numbers[EXPECTED_UNTIL] = -Infinity;
     const startedAt = nowMs - latencyMs;
     // Who was asked before the ejection ended says nothing about the return.
     const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
@@ -202,6 +224,11 @@ export class Observed implements Rated {
 
   #learnFleet(sampleMs: number, nowMs: number): void {
     const fleet = this.#fleet;
+    const stepAt = stepOf(nowMs);
+    if (fleet.stepAt !== stepAt) {
+      fleet.stepAt = stepAt;
+      fleet.stepMs = fleet.ms;
+    }
     const keep = fleet.at === -Infinity ? 0 : fade((nowMs - fleet.at) / DECAY_MS);
     fleet.ms = fleet.ms * keep + sampleMs * (1 - keep);
     fleet.at = nowMs;
@@ -237,6 +264,11 @@ export class Observed implements Rated {
     numbers[PROBED_AT] = -1;
     numbers[RISK] = 0;
   }
+}
+
+/** When the step of time began. */
+function stepOf(nowMs: number): number {
+  return Math.floor(nowMs / STEP_MS) * STEP_MS;
 }
 
 /** e^-x, near enough, nothing from 4 on, and without its price: it is needed for every candidate of every pick. */

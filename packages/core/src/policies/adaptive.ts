@@ -31,7 +31,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
   name: "adaptive",
   create(env) {
     const draw = xorshift(env);
-    const fleet: ObservedFleet = { ms: 0, at: -Infinity, size: 0, ejected: 0 };
+    const fleet: ObservedFleet = { ms: 0, at: -Infinity, stepMs: 0, stepAt: -Infinity, size: 0, ejected: 0 };
     const recordOf = memory((endpoint) => new Observed(endpoint, fleet).refresh());
     let last: Observed | undefined;
     const cost = (observed: Observed, nowMs: number): number => observed.cost(nowMs);
