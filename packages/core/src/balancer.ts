@@ -5,6 +5,7 @@ import type { Endpointer, ReadyOptions } from "./endpointer.ts";
 import { type Env, resolveEnv } from "./env.ts";
 import { NoEndpointsError } from "./errors.ts";
 import type { Candidate, Explanation, Judgement } from "./explanation.ts";
+import { type LoadReport, isLoadReport } from "./load-report.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { CANCELLED, type Outcome, type PickRequest, type PickResult } from "./pick.ts";
 import { type Picker, type Policy, type PolicyState, defaultPolicy, isNonEmpty } from "./policy.ts";
@@ -64,7 +65,8 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
     this.#policy = policy;
     this.#env = env;
     this.#state = policy.create(env);
-    const learns = this.#state.observe !== undefined || this.#state.started !== undefined;
+    const { observe, started, report } = this.#state;
+    const learns = observe !== undefined || started !== undefined || report !== undefined;
     this.#teacher = learns ? new Teacher(policy, this.#state, new StallWatch(env, isOneClock)) : undefined;
   }
 
@@ -134,11 +136,14 @@ class Teacher {
   readonly #policy: Policy;
   readonly #state: PolicyState;
   readonly #watch: StallWatch;
+  /** Whether the policy wants to know what endpoints say of their load. */
+  readonly hearsReports: boolean;
 
   constructor(policy: Policy, state: PolicyState, watch: StallWatch) {
     this.#policy = policy;
     this.#state = state;
     this.#watch = watch;
+    this.hearsReports = state.report !== undefined;
   }
 
   now(): number {
@@ -149,6 +154,22 @@ class Teacher {
     this.#watch.started(nowMs);
     try {
       this.#state.started?.(endpoint, nowMs);
+    } catch (error) {
+      channels.policyError.publish({ policy: this.#policy.name, error });
+    }
+  }
+
+  reported(endpoint: Endpoint, report: LoadReport, startedAt: number): void {
+    if (!isLoadReport(report)) {
+      const { instance } = endpoint;
+      channels.badReport.publish({ service: instance.service, instance, report });
+      return;
+    }
+    const nowMs = this.#watch.now();
+    // It may be as old as the stall was long.
+    if (startedAt < this.#watch.wokeAt) return;
+    try {
+      this.#state.report?.(endpoint, report, nowMs);
     } catch (error) {
       channels.policyError.publish({ policy: this.#policy.name, error });
     }
@@ -206,6 +227,11 @@ class TaughtLease<C> extends Lease<C> {
     super(endpoint);
     this.#teacher = teacher;
     this.#startedAt = startedAt;
+  }
+
+  get report(): ((report: LoadReport) => void) | undefined {
+    if (!this.#teacher.hearsReports) return undefined;
+    return (report) => this.#teacher.reported(this.endpoint, report, this.#startedAt);
   }
 
   protected override tell(outcome: Outcome): void {

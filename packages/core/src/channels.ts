@@ -87,8 +87,10 @@ export const channels = {
   factoryFailed: channel<InstanceMessage & { readonly error: unknown; readonly retryInMs: number }>("factory-failed"),
   /** Closing a client failed. */
   closeFailed: channel<InstanceMessage & { readonly error: unknown }>("close-failed"),
-  /** A policy's `observe` threw. */
+  /** A policy threw while it was told of a call. */
   policyError: channel<{ readonly policy: string; readonly error: unknown }>("policy-error"),
+  /** An endpoint's report of its load was none, and was ignored. */
+  badReport: channel<InstanceMessage & { readonly report: unknown }>("bad-report"),
   /** One attempt of a call ended; `number` counts from 1. */
   attemptEnded: channel<
     InstanceMessage & { readonly number: number; readonly outcome: Outcome; readonly latencyMs: number }

@@ -5,12 +5,18 @@ import { is, required } from "./options.ts";
 import type { NonEmpty, Picker, Policy, PolicyState } from "./policy.ts";
 
 /** The hooks of a state that learns, bound to it; none of a state that does not, so that nothing is paid for it. */
-export function hooksOf(state: PolicyState): Pick<PolicyState, "started" | "observe"> {
+export function hooksOf(state: PolicyState): Pick<PolicyState, "started" | "observe" | "report"> {
   const { started, observe } = state;
   return {
     ...(started === undefined ? {} : { started: started.bind(state) }),
     ...(observe === undefined ? {} : { observe: observe.bind(state) }),
+    ...reportOf(state),
   };
+}
+
+/** The same, for decorators that learn from the calls themselves: what endpoints say is for the child alone. */
+export function reportOf(state: PolicyState): Pick<PolicyState, "report"> {
+  return state.report === undefined ? {} : { report: state.report.bind(state) };
 }
 
 /**
@@ -43,7 +49,7 @@ export class Branches {
   readonly #states = new Map<unknown, PolicyState>();
   readonly #stateOf = new WeakMap<Endpoint, PolicyState>();
   /** To be put into the decorator's own state. */
-  readonly hooks: Pick<PolicyState, "started" | "observe">;
+  readonly hooks: Pick<PolicyState, "started" | "observe" | "report">;
 
   constructor(child: Policy, env: Env) {
     this.#child = child;
@@ -60,6 +66,9 @@ export class Branches {
             observe: (endpoint, outcome, latencyMs, nowMs) =>
               this.#stateOf.get(endpoint)?.observe?.(endpoint, outcome, latencyMs, nowMs),
           }),
+      ...(sample.report === undefined
+        ? {}
+        : { report: (endpoint, report, nowMs) => this.#stateOf.get(endpoint)?.report?.(endpoint, report, nowMs) }),
     };
   }
 

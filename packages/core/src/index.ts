@@ -18,6 +18,7 @@ export {
 } from "./endpointer.ts";
 export { fixedEndpointer } from "./fixed-endpointer.ts";
 export type { Outcome, PickRequest, PickResult } from "./pick.ts";
+export type { LoadReport } from "./load-report.ts";
 export { type Balancer, type ExplainingBalancer, createBalancer } from "./balancer.ts";
 export type { Candidate, Explanation } from "./explanation.ts";
 export { roundRobin } from "./policies/round-robin.ts";

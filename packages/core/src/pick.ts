@@ -1,4 +1,5 @@
 import type { Endpoint } from "./endpoint.ts";
+import type { LoadReport } from "./load-report.ts";
 
 /** How a pick ended. `cancelled`: the caller left; the slot is released and nothing is learnt. */
 export type Outcome =
@@ -21,4 +22,9 @@ export interface PickResult<C> extends Disposable {
   readonly endpoint: Endpoint<C>;
   /** Ends the pick; only the first call counts. Disposing without it means `cancelled`. */
   done(outcome: Outcome): void;
+  /**
+   * Tells the policy what the endpoint said of its load: before `done`, as soon as it is known. Left out where the policy
+   * does not want to know: then there is no need to read it. Never throws; what is no report goes to a channel.
+   */
+  readonly report?: ((report: LoadReport) => void) | undefined;
 }

@@ -1,6 +1,7 @@
 import type { Endpoint } from "./endpoint.ts";
 import type { Env } from "./env.ts";
 import type { PolicyView } from "./explanation.ts";
+import type { LoadReport } from "./load-report.ts";
 import type { Outcome, PickRequest } from "./pick.ts";
 import { roundRobin } from "./policies/round-robin.ts";
 
@@ -41,6 +42,11 @@ export interface PolicyState {
    * was blocked) says nothing about the endpoint, and comes as `cancelled`. `nowMs` is the time of the end.
    */
   observe?(endpoint: Endpoint, outcome: Outcome, latencyMs: number, nowMs?: number): void;
+  /**
+   * Learns what an endpoint said of its own load, with an answer that has just begun: before `observe`, if at all. Only
+   * policies that have it cause reports to be read.
+   */
+  report?(endpoint: Endpoint, report: LoadReport, nowMs: number): void;
   /**
    * Tells what it thinks of a set, as a pick with this request would find it (with its `avoid`). Must change nothing:
    * neither the state nor the chance of `env`.

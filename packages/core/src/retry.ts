@@ -8,6 +8,7 @@ import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./
 import { address } from "./instance.ts";
 import { Latch } from "./latch.ts";
 import type { Abortable } from "./lifecycle.ts";
+import type { LoadReport } from "./load-report.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
@@ -24,6 +25,11 @@ export interface Attempt {
    * whose body is still coming. If the attempt fails after all, that counts and the returned function does nothing.
    */
   hold(): (outcome: Outcome) => void;
+  /**
+   * Tells the policy what the endpoint said of its load, as soon as that is known. Left out where the policy does not
+   * want to know: then there is no need to read it. Never throws.
+   */
+  readonly report?: ((report: LoadReport) => void) | undefined;
 }
 
 /** What one call can be told. */
@@ -248,7 +254,7 @@ class RetriedCall<C> {
           signal: this.#options.signal,
           keepAlive: true,
         },
-        (scope) => fn(endpoint.client, new ScopedAttempt(scope, endpoint, number, hold)),
+        (scope) => fn(endpoint.client, new ScopedAttempt(scope, lease, number, hold)),
       );
       end(SUCCESS);
       return result;
@@ -297,15 +303,21 @@ class ScopedAttempt implements Attempt {
   readonly number: number;
   readonly hold: () => (outcome: Outcome) => void;
   readonly #scope: Scope;
+  readonly #lease: PickResult<unknown>;
 
-  constructor(scope: Scope, endpoint: Endpoint, number: number, hold: () => (outcome: Outcome) => void) {
+  constructor(scope: Scope, lease: PickResult<unknown>, number: number, hold: () => (outcome: Outcome) => void) {
     this.#scope = scope;
-    this.endpoint = endpoint;
+    this.#lease = lease;
+    this.endpoint = lease.endpoint;
     this.number = number;
     this.hold = hold;
   }
 
   get signal(): AbortSignal {
     return this.#scope.signal;
+  }
+
+  get report(): ((report: LoadReport) => void) | undefined {
+    return this.#lease.report;
   }
 }

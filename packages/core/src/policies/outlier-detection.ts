@@ -1,5 +1,5 @@
 import { anyOther, pickAvoiding } from "../avoiding.ts";
-import { checkChild, nameOf } from "../decorator.ts";
+import { checkChild, nameOf, reportOf } from "../decorator.ts";
 import { Ejection, type EjectionRules, mayEject } from "../ejection.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
@@ -180,6 +180,7 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
           if (sweptAt === -Infinity) sweptAt = nowMs;
           else if (nowMs - sweptAt >= detectors.intervalMs) sweep(nowMs);
         },
+        ...reportOf(state),
         explain(endpoints, request, nowMs) {
           const isIn = (endpoint: Endpoint): boolean => {
             const { until } = recordOf(endpoint).ejection;
