@@ -10,6 +10,14 @@ export interface Bounds {
   readonly signal?: AbortSignal | undefined;
   /** Whether the timer keeps the process alive: when somebody awaits the work. */
   readonly keepAlive?: boolean | undefined;
+  /** For who may want to end the work before: `cut` is put in when it begins. */
+  readonly reins?: Reins | undefined;
+}
+
+/** A hand on a piece of work. */
+export interface Reins {
+  /** Ends it at once, as its signal would, with this reason. Does nothing when it has ended. */
+  cut?: (reason: unknown) => void;
 }
 
 /** What the work itself sees of its bounds. */
@@ -27,6 +35,7 @@ export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T |
   return new Promise<T>((resolve, reject) => {
     const scope = new LazyScope();
     const cut = (reason: unknown): void => {
+      if (!open) return;
       finish();
       // Before the abort, so that the work's own reaction to it cannot come first.
       reject(reason);
@@ -43,6 +52,7 @@ export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T |
     };
     if (signal?.aborted === true) return reject(signal.reason);
     signal?.addEventListener("abort", onAbort);
+    if (bounds.reins !== undefined) bounds.reins.cut = cut;
     const cancel =
       timeoutMs === Infinity
         ? undefined

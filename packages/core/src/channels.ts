@@ -91,8 +91,13 @@ export const channels = {
   policyError: channel<{ readonly policy: string; readonly error: unknown }>("policy-error"),
   /** An endpoint's report of its load was none, and was ignored. */
   badReport: channel<InstanceMessage & { readonly report: unknown }>("bad-report"),
-  /** One attempt of a call ended; `number` counts from 1. */
+  /** One attempt of a call ended; `number` counts from 1. `hedge`: it was made while another one was still running. */
   attemptEnded: channel<
-    InstanceMessage & { readonly number: number; readonly outcome: Outcome; readonly latencyMs: number }
+    InstanceMessage & {
+      readonly number: number;
+      readonly hedge: boolean;
+      readonly outcome: Outcome;
+      readonly latencyMs: number;
+    }
   >("attempt-ended"),
 } as const;

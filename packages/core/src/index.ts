@@ -38,6 +38,7 @@ export { type OutlierDetectionOptions, outlierDetection } from "./policies/outli
 export { type SlowStartOptions, slowStart } from "./policies/slow-start.ts";
 export { type PanicOptions, panic } from "./policies/panic.ts";
 export { type Attempt, type Call, type CallOptions, type RetryOptions, retry } from "./retry.ts";
+export type { HedgeOptions } from "./hedging.ts";
 export { type RetryBudget, type RetryBudgetOptions, retryBudget } from "./retry-budget.ts";
 export { type Client, type ClientOptions, createClient } from "./client.ts";
 export {
@@ -54,7 +55,7 @@ export { type Channel, type InstanceMessage, channels } from "./channels.ts";
 
 // ---- for authors of policies and backends
 
-export { CANCELLED, SUCCESS } from "./pick.ts";
+export { CANCELLED, SUCCESS, SUPERSEDED } from "./pick.ts";
 export { type Env, resolveEnv, sleep, systemEnv } from "./env.ts";
 export { type Cache, createCache } from "./cache.ts";
 export { type NonEmpty, type Picker, type Policy, type PolicyState, defaultPolicy, isNonEmpty } from "./policy.ts";

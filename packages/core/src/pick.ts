@@ -1,13 +1,20 @@
 import type { Endpoint } from "./endpoint.ts";
 import type { LoadReport } from "./load-report.ts";
 
-/** How a pick ended. `cancelled`: the caller left; the slot is released and nothing is learnt. */
+/**
+ * How a pick ended. `cancelled`: the caller left; the slot is released and nothing is learnt. If it was `superseded`,
+ * another attempt of the same call has decided it meanwhile: that is no failure, but a policy may learn from it that an
+ * answer takes at least so long here.
+ */
 export type Outcome =
-  { readonly kind: "success" } | { readonly kind: "failure"; readonly error: unknown } | { readonly kind: "cancelled" };
+  | { readonly kind: "success" }
+  | { readonly kind: "failure"; readonly error: unknown }
+  | { readonly kind: "cancelled"; readonly superseded?: true };
 
-/** The two outcomes that carry nothing: frozen, so that they can be shared by all picks. */
+/** The outcomes that carry nothing: frozen, so that they can be shared by all picks. */
 export const SUCCESS: Outcome = Object.freeze({ kind: "success" });
 export const CANCELLED: Outcome = Object.freeze({ kind: "cancelled" });
+export const SUPERSEDED: Outcome = Object.freeze({ kind: "cancelled", superseded: true });
 
 /** What a pick may depend on. */
 export interface PickRequest {

@@ -286,6 +286,7 @@ describe("the options of retry", () => {
       backoff: undefined,
       retryable: undefined,
       unsent: undefined,
+      hedge: undefined,
       env: undefined,
     });
     const options: Required<CallOptions> = {
@@ -296,6 +297,7 @@ describe("the options of retry", () => {
       unsent: undefined,
       timeoutMs: undefined,
       attemptTimeoutMs: undefined,
+      hedge: undefined,
     };
     expect(await call(() => "done", options)).toBe("done");
   });

@@ -1,17 +1,16 @@
-import { RETRY_BACKOFF, fullJitter } from "./backoff.ts";
 import type { Balancer } from "./balancer.ts";
-import { type Scope, bounded } from "./bounded.ts";
-import { channels } from "./channels.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { type Env, resolveEnv } from "./env.ts";
-import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
-import { address } from "./instance.ts";
+import type { Env } from "./env.ts";
+import { HedgedCall } from "./hedged-call.ts";
+import { type HedgeOptions, checkHedge } from "./hedging.ts";
 import { Latch } from "./latch.ts";
 import type { Abortable } from "./lifecycle.ts";
 import type { LoadReport } from "./load-report.ts";
 import { checkOptions, is, required } from "./options.ts";
-import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
-import { type RetryBudget, retryBudget } from "./retry-budget.ts";
+import type { Outcome, PickRequest } from "./pick.ts";
+import { RetriedCall } from "./retried-call.ts";
+import type { RetryBudget } from "./retry-budget.ts";
+import { RetryRules } from "./retry-rules.ts";
 
 /** What a called function is told about its attempt. */
 export interface Attempt {
@@ -37,7 +36,9 @@ export interface CallOptions extends Abortable, PickRequest {
   /** Replaces the client's `retryable` for this call. */
   readonly retryable?: ((error: unknown, attempt: number) => boolean) | undefined;
   /** Replaces the client's `unsent` for this call. */
-  readonly unsent?: ((error: unknown) => boolean) | undefined;
+  readonly unsent?: ((error: unknown, attempt: number) => boolean) | undefined;
+  /** `false`: this call is not hedged, though the client's others are. `true` changes nothing. */
+  readonly hedge?: boolean | undefined;
   /** Replaces the client's `timeoutMs` for this call. */
   readonly timeoutMs?: number | undefined;
   /** Replaces the client's `attemptTimeoutMs` for this call. */
@@ -71,7 +72,13 @@ export interface RetryOptions {
    * otherwise one dead copy that the registry still lists would use the budget up for all calls that the others can
    * take. Default: never. (gRPC calls such retries transparent: proposal A6.)
    */
-  readonly unsent?: ((error: unknown) => boolean) | undefined;
+  readonly unsent?: ((error: unknown, attempt: number) => boolean) | undefined;
+  /**
+   * Whether a call that has no answer when most others have one is also made at another endpoint, for what comes first.
+   * The function is then called while it still runs, and has to bear that: default `false`. A hedge is one of
+   * `maxAttempts`, and is charged to `budget`. The attempt that is overtaken is aborted and counts as cancelled.
+   */
+  readonly hedge?: HedgeOptions | boolean | undefined;
   readonly env?: Partial<Env> | undefined;
 }
 
@@ -83,6 +90,7 @@ export const RETRY_CHECKS = {
   backoff: is.function,
   retryable: is.function,
   unsent: is.function,
+  hedge: checkHedge,
   env: is.env,
 };
 
@@ -100,224 +108,10 @@ export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, clos
   checkOptions("", { balancer }, { balancer: required(is.balancer) });
   checkOptions("", options, RETRY_CHECKS);
   const rules = new RetryRules(options, closed);
-  return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);
-}
-
-/** The options with their defaults; shared by all calls. */
-class RetryRules {
-  readonly env: Env;
-  readonly maxAttempts: number;
-  readonly timeoutMs: number;
-  readonly attemptTimeoutMs: number;
-  readonly budget: RetryBudget | undefined;
-  readonly backoff: (attempt: number, error: unknown) => number;
-  readonly retryable: (error: unknown, attempt: number) => boolean;
-  readonly unsent: (error: unknown) => boolean;
-  readonly closed: Latch;
-
-  constructor(options: RetryOptions, closed: Latch) {
-    this.closed = closed;
-    this.env = resolveEnv(options.env);
-    this.maxAttempts = Math.max(1, options.maxAttempts ?? 3);
-    this.timeoutMs = options.timeoutMs ?? 10_000;
-    this.attemptTimeoutMs = options.attemptTimeoutMs ?? Infinity;
-    this.budget = options.budget === false ? undefined : (options.budget ?? retryBudget({ env: this.env }));
-    this.backoff = options.backoff ?? fullJitter(this.env, RETRY_BACKOFF);
-    this.retryable = options.retryable ?? (() => true);
-    this.unsent = options.unsent ?? (() => false);
-  }
-}
-
-/** One call on its way through its attempts. */
-class RetriedCall<C> {
-  readonly #balancer: Balancer<C>;
-  readonly #rules: RetryRules;
-  readonly #options: CallOptions;
-  readonly #timeoutMs: number;
-  readonly #deadline: number;
-  readonly #errors: unknown[] = [];
-  /** What to pick by; `avoid` holds the caller's and those that failed. Made anew, as a balancer may keep what it got. */
-  #request: PickRequest;
-  /** The deadline has come, and this is the error for it. */
-  #expired: TimeoutError | undefined;
-
-  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions) {
-    this.#balancer = balancer;
-    this.#rules = rules;
-    this.#options = options;
-    this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
-    this.#deadline = rules.env.now() + this.#timeoutMs;
-    this.#request = { key: options.key, avoid: options.avoid };
-  }
-
-  async run<T>(fn: (client: C, attempt: Attempt) => T | PromiseLike<T>): Promise<T> {
-    const { signal, timeoutMs, attemptTimeoutMs } = this.#options;
-    if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
-    if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
-    signal?.throwIfAborted();
-    this.#rules.budget?.deposit();
-    for (let number = 1; ; number++) {
-      // A timer that came late may have eaten what the back-off left.
-      if (this.#leftMs() === 0) throw this.#tooLate();
-      let lease: PickResult<C> | undefined;
-      try {
-        const picked = this.#pick();
-        lease = picked instanceof Promise ? await picked : picked;
-        return await this.#attempt(lease, number, fn);
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
-        this.#errors.push(error);
-        if (lease !== undefined) this.#avoid(lease.endpoint);
-        const next = this.#next(error, number);
-        // The caller's own functions were asked: they may have aborted.
-        signal?.throwIfAborted();
-        if ("reason" in next) throw new RetryError(this.#errors, next.reason);
-        await this.#pause(next.delayMs);
-      }
-    }
-  }
-
-  /** Picks at once, or as soon as the service is known and there is a first client. */
-  #pick(): PickResult<C> | Promise<PickResult<C>> {
-    try {
-      return this.#balancer.pick(this.#request);
-    } catch (error) {
-      if (!isDiscoveryError(error, "NO_ENDPOINTS")) throw error;
-      return this.#pickLater();
-    }
-  }
-
-  async #pickLater(): Promise<PickResult<C>> {
-    const expire = (): TimeoutError =>
-      (this.#expired = new TimeoutError("waiting for endpoints", this.#timeoutMs, this.#whyNone()));
-    await bounded(
-      this.#rules.env,
-      { timeoutMs: this.#leftMs(), onTimeout: expire, signal: this.#options.signal, keepAlive: true },
-      ({ signal }) => this.#balancer.ready({ signal, any: true }),
-    );
-    // It may have come in the very moment of the deadline.
-    if (this.#leftMs() === 0) throw expire();
-    // Outside of what is bounded: nobody would end a pick that is made after the call has.
-    return this.#balancer.pick(this.#request);
-  }
-
-  /** Why there is nothing to pick now: the registry may have failed while the call waited. */
-  #whyNone(): unknown {
-    try {
-      this.#balancer.pick(this.#request)[Symbol.dispose]();
-      return undefined;
-    } catch (error) {
-      return error;
-    }
-  }
-
-  #avoid(endpoint: Endpoint): void {
-    const { key, avoid } = this.#request;
-    this.#request = { key, avoid: new Set(avoid).add(endpoint) };
-  }
-
-  /** Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands. */
-  async #attempt<T>(
-    lease: PickResult<C>,
-    number: number,
-    fn: (client: C, attempt: Attempt) => T | PromiseLike<T>,
-  ): Promise<T> {
-    const { endpoint } = lease;
-    const { env } = this.#rules;
-    const { attemptTimeoutMs = this.#rules.attemptTimeoutMs } = this.#options;
-    const leftMs = this.#leftMs();
-    const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
-    let held = false;
-    const hold = (): ((outcome: Outcome) => void) => {
-      held = true;
-      return (outcome) => lease.done(outcome);
-    };
-    const startedAt = channels.attemptEnded.hasSubscribers ? env.now() : undefined;
-    const end = (outcome: Outcome): void => {
-      if (!held || outcome.kind !== "success") lease.done(outcome);
-      if (startedAt === undefined) return;
-      const { instance } = endpoint;
-      const latencyMs = env.now() - startedAt;
-      channels.attemptEnded.publish({ service: instance.service, instance, number, outcome, latencyMs });
-    };
-    try {
-      const result = await bounded(
-        env,
-        {
-          timeoutMs,
-          onTimeout: () => {
-            const error = new TimeoutError(`attempt ${number} at ${address(endpoint.instance)}`, timeoutMs);
-            if (timeoutMs === leftMs) this.#expired = error;
-            return error;
-          },
-          signal: this.#options.signal,
-          keepAlive: true,
-        },
-        (scope) => fn(endpoint.client, new ScopedAttempt(scope, lease, number, hold)),
-      );
-      end(SUCCESS);
-      return result;
-    } catch (error) {
-      end(this.#options.signal?.aborted === true ? CANCELLED : { kind: "failure", error });
-      throw error;
-    }
-  }
-
-  /** What follows a failed attempt: a pause, or the end and its reason. */
-  #next(error: unknown, number: number): { readonly delayMs: number } | { readonly reason: RetryReason } {
-    const { budget, maxAttempts, backoff } = this.#rules;
-    if (this.#expired !== undefined && error === this.#expired) return { reason: "deadline" };
-    const retryable = this.#options.retryable ?? this.#rules.retryable;
-    if (!retryable(error, number)) return { reason: "not-retryable" };
-    if (number >= maxAttempts) return { reason: "attempts" };
-    const delayMs = Math.max(0, backoff(number, error) || 0);
-    if (delayMs >= this.#leftMs()) return { reason: "deadline" };
-    const unsent = this.#options.unsent ?? this.#rules.unsent;
-    if (budget !== undefined && !unsent(error) && !budget.withdraw()) return { reason: "budget" };
-    return { delayMs };
-  }
-
-  async #pause(delayMs: number): Promise<void> {
-    const { signal } = this.#options;
-    const { env, closed } = this.#rules;
-    if (delayMs > 0) {
-      const bounds = { timeoutMs: delayMs, onTimeout: () => undefined, signal, keepAlive: true };
-      await bounded(env, bounds, (scope) => closed.wait(scope.signal)).catch(() => undefined);
-    }
-    signal?.throwIfAborted();
-  }
-
-  #tooLate(): RetryError {
-    const errors = this.#errors.length > 0 ? this.#errors : [new TimeoutError("the call", this.#timeoutMs)];
-    return new RetryError(errors, "deadline");
-  }
-
-  #leftMs(): number {
-    return Math.max(0, this.#deadline - this.#rules.env.now());
-  }
-}
-
-class ScopedAttempt implements Attempt {
-  readonly endpoint: Endpoint;
-  readonly number: number;
-  readonly hold: () => (outcome: Outcome) => void;
-  readonly #scope: Scope;
-  readonly #lease: PickResult<unknown>;
-
-  constructor(scope: Scope, lease: PickResult<unknown>, number: number, hold: () => (outcome: Outcome) => void) {
-    this.#scope = scope;
-    this.#lease = lease;
-    this.endpoint = lease.endpoint;
-    this.number = number;
-    this.hold = hold;
-  }
-
-  get signal(): AbortSignal {
-    return this.#scope.signal;
-  }
-
-  get report(): ((report: LoadReport) => void) | undefined {
-    return this.#lease.report;
-  }
+  const { hedging } = rules;
+  if (hedging === undefined) return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);
+  return (fn, callOptions = {}) =>
+    callOptions.hedge === false
+      ? new RetriedCall(balancer, rules, callOptions).run(fn)
+      : new HedgedCall(balancer, rules, callOptions, hedging).run(fn);
 }

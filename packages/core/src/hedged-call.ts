@@ -1,0 +1,157 @@
+import type { Balancer } from "./balancer.ts";
+import type { Reins } from "./bounded.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { RetryReason } from "./errors.ts";
+import type { Hedging } from "./hedging.ts";
+import { type Outcome, type PickResult, SUPERSEDED } from "./pick.ts";
+import { type Called, RetriedCall, timedOut } from "./retried-call.ts";
+import type { RetryRules } from "./retry-rules.ts";
+import type { CallOptions } from "./retry.ts";
+
+/** A timer that comes later than this says that the process stood still, and that answers may lie unread. */
+const LATE_MS = 10;
+
+/** One of the attempts that run at the same time. */
+interface Racer extends Reins {
+  readonly hedge: boolean;
+  readonly number: number;
+  readonly endpoint: Endpoint;
+  readonly startedAt: number;
+}
+
+/**
+ * A {@link RetriedCall} that does not put all on one endpoint: an attempt that takes long is joined by another one
+ * elsewhere, and the first good answer counts. As long as one of them runs, a failure is nothing but noted; one that must
+ * not be repeated ends them all.
+ */
+export class HedgedCall<C> extends RetriedCall<C> {
+  readonly #hedging: Hedging;
+  readonly #racing = new Set<Racer>();
+  #hedges = 0;
+  #cancelTimer: (() => void) | undefined;
+  /** Why those who were overtaken were aborted. */
+  #overtaken: DOMException | undefined;
+  /** What the last failure means for the call. */
+  #verdict: RetryReason | undefined;
+
+  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions, hedging: Hedging) {
+    super(balancer, rules, options);
+    this.#hedging = hedging;
+    hedging.deposit();
+  }
+
+  /** Fails with the last error, when all have failed, or with the first that must not be repeated. */
+  protected override ask<T>(first: PickResult<C>, number: number, fn: Called<C, T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const start = (lease: PickResult<C>, number: number, hedge: boolean): void => {
+        const racer: Racer = { hedge, number, endpoint: lease.endpoint, startedAt: this.rules.env.now() };
+        this.#racing.add(racer);
+        this.attempt(lease, number, fn, racer).then(
+          (value) => {
+            if (!this.#racing.delete(racer)) return;
+            this.#learn(racer);
+            this.#overtake();
+            resolve(value);
+          },
+          (error: unknown) => {
+            if (this.#racing.delete(racer) && this.#isLost(error, racer)) reject(error);
+          },
+        );
+      };
+      const hedge = (): void => {
+        const lease = this.#pickOther();
+        if (lease === undefined) return;
+        this.#hedges++;
+        start(lease, ++this.attempts, true);
+        this.#await(hedge);
+      };
+      start(first, number, false);
+      this.#await(hedge);
+    });
+  }
+
+  protected override judge(error: unknown, number: number, endpoint: Endpoint | undefined): RetryReason | undefined {
+    // The others have been judged when they failed.
+    return endpoint === undefined ? super.judge(error, number, endpoint) : this.#verdict;
+  }
+
+  protected override outcomeOf(error: unknown): Outcome {
+    return error === this.#overtaken && error !== undefined ? SUPERSEDED : super.outcomeOf(error);
+  }
+
+  /** Has `hedge` run when most attempts would have been answered, unless this one has ended by then. */
+  #await(hedge: () => void): void {
+    const { env, maxAttempts } = this.rules;
+    const { delayMs, maxHedges } = this.#hedging;
+    if (this.#racing.size === 0 || this.#hedges >= maxHedges || this.attempts >= maxAttempts) return;
+    if (delayMs >= this.leftMs()) return;
+    const dueAt = env.now() + delayMs;
+    this.#cancelTimer = env.after(
+      delayMs,
+      () => {
+        if (env.now() - dueAt > LATE_MS) this.#await(hedge);
+        else hedge();
+      },
+      { keepAlive: true },
+    );
+  }
+
+  /** An endpoint that this call has not asked yet, if there is one and it may be asked. */
+  #pickOther(): PickResult<C> | undefined {
+    const { key, avoid } = this.request;
+    const asked = new Set(avoid);
+    for (const { endpoint } of this.#racing) asked.add(endpoint);
+    let lease: PickResult<C>;
+    try {
+      lease = this.pickNow({ key, avoid: asked });
+    } catch {
+      return undefined;
+    }
+    if (!asked.has(lease.endpoint) && this.#hedging.withdraw(this.rules.budget)) return lease;
+    lease[Symbol.dispose]();
+    return undefined;
+  }
+
+  /** Whether the race ends with this failure. */
+  #isLost(error: unknown, { number, endpoint }: Racer): boolean {
+    // The caller's own abort ends all of them, and says nothing.
+    if (this.options.signal?.aborted === true) return this.#stop();
+    this.#verdict = super.judge(error, number, endpoint);
+    if (this.#verdict === "deadline") this.#expire();
+    else if (this.#verdict !== undefined) this.#overtake();
+    return this.#racing.size === 0 && this.#stop();
+  }
+
+  /** Ends those who are still running, as being of no use any more. */
+  #overtake(): void {
+    this.#stop();
+    for (const racer of this.#racing) {
+      this.#learn(racer);
+      racer.cut?.((this.#overtaken ??= new DOMException("another attempt has decided the call", "AbortError")));
+    }
+    this.#racing.clear();
+  }
+
+  /** Ends those who are still running, as being too late. */
+  #expire(): void {
+    const { env } = this.rules;
+    for (const { number, endpoint, startedAt, cut } of this.#racing) {
+      const error = timedOut(number, endpoint, env.now() - startedAt);
+      this.errors.push(error);
+      cut?.(error);
+    }
+    this.#racing.clear();
+  }
+
+  /** Takes the time of attempts that nobody has waited for before they began. */
+  #learn({ hedge, startedAt }: Racer): void {
+    const nowMs = this.rules.env.now();
+    if (!hedge) this.#hedging.learn(nowMs - startedAt, nowMs);
+  }
+
+  #stop(): true {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    return true;
+  }
+}

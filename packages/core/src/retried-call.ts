@@ -1,0 +1,244 @@
+import type { Balancer } from "./balancer.ts";
+import { type Reins, type Scope, bounded } from "./bounded.ts";
+import { channels } from "./channels.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
+import { address } from "./instance.ts";
+import type { LoadReport } from "./load-report.ts";
+import { is } from "./options.ts";
+import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
+import type { RetryRules } from "./retry-rules.ts";
+import type { Attempt, CallOptions } from "./retry.ts";
+
+/** What is called: once per attempt. */
+export type Called<C, T> = (client: C, attempt: Attempt) => T | PromiseLike<T>;
+
+/** One call on its way through its attempts. */
+export class RetriedCall<C> {
+  protected readonly rules: RetryRules;
+  protected readonly options: CallOptions;
+  /** Attempts that were begun, those included for which nothing could be picked. */
+  protected attempts = 0;
+  /** What to pick by; `avoid` holds the caller's and those that failed. Made anew, as a balancer may keep what it got. */
+  protected request: PickRequest;
+  protected readonly errors: unknown[] = [];
+  readonly #balancer: Balancer<C>;
+  readonly #timeoutMs: number;
+  readonly #deadline: number;
+  /** The deadline has come, and these are the errors for it: one for each attempt that was running. */
+  #expired: TimeoutError[] | undefined;
+
+  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions) {
+    this.#balancer = balancer;
+    this.rules = rules;
+    this.options = options;
+    this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
+    this.#deadline = rules.env.now() + this.#timeoutMs;
+    this.request = { key: options.key, avoid: options.avoid };
+  }
+
+  async run<T>(fn: Called<C, T>): Promise<T> {
+    const { signal, timeoutMs, attemptTimeoutMs, hedge } = this.options;
+    if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
+    if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
+    if (hedge !== undefined) is.boolean(hedge, "hedge");
+    signal?.throwIfAborted();
+    this.rules.budget?.deposit();
+    for (;;) {
+      const number = ++this.attempts;
+      // A timer that came late may have eaten what the back-off left.
+      if (this.leftMs() === 0) throw this.#tooLate();
+      let lease: PickResult<C> | undefined;
+      try {
+        const picked = this.#pick();
+        lease = picked instanceof Promise ? await picked : picked;
+        return await this.ask(lease, number, fn);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
+        const verdict = this.judge(error, number, lease?.endpoint);
+        const next = verdict === undefined ? this.#next(error, number) : { reason: verdict };
+        // The caller's own functions were asked: they may have aborted.
+        signal?.throwIfAborted();
+        if ("reason" in next) throw new RetryError(this.errors, next.reason);
+        await this.#pause(next.delayMs);
+      }
+    }
+  }
+
+  /** Gets an answer from the picked endpoint, or fails. */
+  protected ask<T>(lease: PickResult<C>, number: number, fn: Called<C, T>): Promise<T> {
+    return this.attempt(lease, number, fn);
+  }
+
+  /** Notes that an attempt failed, and where, if anywhere; returns why there must be none after this one, if so. */
+  protected judge(error: unknown, number: number, endpoint: Endpoint | undefined): RetryReason | undefined {
+    this.errors.push(error);
+    if (endpoint !== undefined) {
+      const { key, avoid } = this.request;
+      this.request = { key, avoid: new Set(avoid).add(endpoint) };
+    }
+    if (this.#expired?.includes(error as TimeoutError) === true) return "deadline";
+    const retryable = this.options.retryable ?? this.rules.retryable;
+    return retryable(error, number) ? undefined : "not-retryable";
+  }
+
+  /** Picks at once. */
+  protected pickNow(request: PickRequest): PickResult<C> {
+    return this.#balancer.pick(request);
+  }
+
+  /** Picks at once, or as soon as the service is known and there is a first client. */
+  #pick(): PickResult<C> | Promise<PickResult<C>> {
+    try {
+      return this.#balancer.pick(this.request);
+    } catch (error) {
+      if (!isDiscoveryError(error, "NO_ENDPOINTS")) throw error;
+      return this.#pickLater();
+    }
+  }
+
+  async #pickLater(): Promise<PickResult<C>> {
+    const expire = (): TimeoutError => {
+      const error = new TimeoutError("waiting for endpoints", this.#timeoutMs, this.#whyNone());
+      (this.#expired ??= []).push(error);
+      return error;
+    };
+    await bounded(
+      this.rules.env,
+      { timeoutMs: this.leftMs(), onTimeout: expire, signal: this.options.signal, keepAlive: true },
+      ({ signal }) => this.#balancer.ready({ signal, any: true }),
+    );
+    // It may have come in the very moment of the deadline.
+    if (this.leftMs() === 0) throw expire();
+    // Outside of what is bounded: nobody would end a pick that is made after the call has.
+    return this.#balancer.pick(this.request);
+  }
+
+  /** Why there is nothing to pick now: the registry may have failed while the call waited. */
+  #whyNone(): unknown {
+    try {
+      this.#balancer.pick(this.request)[Symbol.dispose]();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  /**
+   * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands.
+   * `hedge` is given for attempts that race: whether this one is a hedge, and where to put what ends it.
+   */
+  protected async attempt<T>(
+    lease: PickResult<C>,
+    number: number,
+    fn: Called<C, T>,
+    racer?: Reins & { readonly hedge: boolean },
+  ): Promise<T> {
+    const { endpoint } = lease;
+    const { env } = this.rules;
+    const { attemptTimeoutMs = this.rules.attemptTimeoutMs } = this.options;
+    const leftMs = this.leftMs();
+    const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
+    let held = false;
+    const hold = (): ((outcome: Outcome) => void) => {
+      held = true;
+      return (outcome) => lease.done(outcome);
+    };
+    const startedAt = channels.attemptEnded.hasSubscribers ? env.now() : undefined;
+    const end = (outcome: Outcome): void => {
+      if (!held || outcome.kind !== "success") lease.done(outcome);
+      if (startedAt === undefined) return;
+      const { instance } = endpoint;
+      const latencyMs = env.now() - startedAt;
+      const hedge = racer?.hedge === true;
+      channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
+    };
+    try {
+      const result = await bounded(
+        env,
+        {
+          timeoutMs,
+          onTimeout: () => {
+            const error = timedOut(number, endpoint, timeoutMs);
+            if (timeoutMs === leftMs) (this.#expired ??= []).push(error);
+            return error;
+          },
+          signal: this.options.signal,
+          keepAlive: true,
+          reins: racer,
+        },
+        (scope) => fn(endpoint.client, new ScopedAttempt(scope, lease, number, hold)),
+      );
+      end(SUCCESS);
+      return result;
+    } catch (error) {
+      end(this.outcomeOf(error));
+      throw error;
+    }
+  }
+
+  /** What the endpoint is to learn from an attempt that ended with this error. */
+  protected outcomeOf(error: unknown): Outcome {
+    return this.options.signal?.aborted === true ? CANCELLED : { kind: "failure", error };
+  }
+
+  /** What follows a failed attempt that may be repeated: a pause, or the end and its reason. */
+  #next(error: unknown, number: number): { readonly delayMs: number } | { readonly reason: RetryReason } {
+    const { budget, maxAttempts, backoff } = this.rules;
+    if (this.attempts >= maxAttempts) return { reason: "attempts" };
+    const delayMs = Math.max(0, backoff(this.attempts, error) || 0);
+    if (delayMs >= this.leftMs()) return { reason: "deadline" };
+    const unsent = this.options.unsent ?? this.rules.unsent;
+    if (budget !== undefined && !unsent(error, number) && !budget.withdraw()) return { reason: "budget" };
+    return { delayMs };
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    const { signal } = this.options;
+    const { env, closed } = this.rules;
+    if (delayMs > 0) {
+      const bounds = { timeoutMs: delayMs, onTimeout: () => undefined, signal, keepAlive: true };
+      await bounded(env, bounds, (scope) => closed.wait(scope.signal)).catch(() => undefined);
+    }
+    signal?.throwIfAborted();
+  }
+
+  #tooLate(): RetryError {
+    const errors = this.errors.length > 0 ? this.errors : [new TimeoutError("the call", this.#timeoutMs)];
+    return new RetryError(errors, "deadline");
+  }
+
+  protected leftMs(): number {
+    return Math.max(0, this.#deadline - this.rules.env.now());
+  }
+}
+
+/** The error of an attempt that has used up its time. */
+export function timedOut(number: number, endpoint: Endpoint, timeoutMs: number): TimeoutError {
+  return new TimeoutError(`attempt ${number} at ${address(endpoint.instance)}`, timeoutMs);
+}
+
+class ScopedAttempt implements Attempt {
+  readonly endpoint: Endpoint;
+  readonly number: number;
+  readonly hold: () => (outcome: Outcome) => void;
+  readonly #scope: Scope;
+  readonly #lease: PickResult<unknown>;
+
+  constructor(scope: Scope, lease: PickResult<unknown>, number: number, hold: () => (outcome: Outcome) => void) {
+    this.#scope = scope;
+    this.#lease = lease;
+    this.endpoint = lease.endpoint;
+    this.number = number;
+    this.hold = hold;
+  }
+
+  get signal(): AbortSignal {
+    return this.#scope.signal;
+  }
+
+  get report(): ((report: LoadReport) => void) | undefined {
+    return this.#lease.report;
+  }
+}

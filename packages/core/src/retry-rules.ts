@@ -1,0 +1,35 @@
+import { RETRY_BACKOFF, fullJitter } from "./backoff.ts";
+import { type Env, resolveEnv } from "./env.ts";
+import { Hedging } from "./hedging.ts";
+import type { Latch } from "./latch.ts";
+import { type RetryBudget, retryBudget } from "./retry-budget.ts";
+import type { RetryOptions } from "./retry.ts";
+
+/** The options of {@link retry} with their defaults; shared by all calls. */
+export class RetryRules {
+  readonly env: Env;
+  readonly maxAttempts: number;
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number;
+  readonly budget: RetryBudget | undefined;
+  readonly backoff: (attempt: number, error: unknown) => number;
+  readonly retryable: (error: unknown, attempt: number) => boolean;
+  readonly unsent: (error: unknown, attempt: number) => boolean;
+  /** Only if calls are hedged. */
+  readonly hedging: Hedging | undefined;
+  readonly closed: Latch;
+
+  constructor(options: RetryOptions, closed: Latch) {
+    this.closed = closed;
+    this.env = resolveEnv(options.env);
+    this.maxAttempts = Math.max(1, options.maxAttempts ?? 3);
+    this.timeoutMs = options.timeoutMs ?? 10_000;
+    this.attemptTimeoutMs = options.attemptTimeoutMs ?? Infinity;
+    this.budget = options.budget === false ? undefined : (options.budget ?? retryBudget({ env: this.env }));
+    this.backoff = options.backoff ?? fullJitter(this.env, RETRY_BACKOFF);
+    this.retryable = options.retryable ?? (() => true);
+    this.unsent = options.unsent ?? (() => false);
+    const { hedge = false } = options;
+    this.hedging = hedge === false ? undefined : new Hedging(hedge === true ? {} : hedge, this.env);
+  }
+}
