@@ -1,0 +1,76 @@
+import { type Balancer, type Call, type RetryOptions, RetryError, isDiscoveryError, retry } from "@rollcall/core";
+import { Attempt, type AttemptOwner, type Result, type SimulatedCall } from "./attempt.ts";
+import { AttemptError } from "./attempt-error.ts";
+import type { CallerParts } from "./direct-caller.ts";
+import type { Server } from "./server.ts";
+
+/** Makes calls through the real `retry` of core, one per client, each with its budget. */
+export class RetryingCaller implements AttemptOwner {
+  readonly #calls: readonly Call<Server>[];
+  readonly #parts: CallerParts;
+  readonly #waiting = new Map<Attempt, { resolve(): void; reject(error: AttemptError): void }>();
+  /** Calls that have not ended. */
+  open = 0;
+  /** Promises may be under way: let them run before time goes on. */
+  stirred = false;
+
+  constructor(balancers: readonly Balancer<Server>[], options: readonly RetryOptions[], parts: CallerParts) {
+    this.#calls = balancers.map((balancer, client) => retry(balancer, options[client]));
+    this.#parts = parts;
+  }
+
+  call(call: SimulatedCall): void {
+    const { tally, now } = this.#parts;
+    const its = this.#calls[call.client];
+    if (its === undefined) return;
+    this.open++;
+    this.stirred = true;
+    void its((server, attempt) => this.#attempt(call, server, attempt), { key: call.key }).then(
+      () => {
+        this.open--;
+        tally.ended(call, "ok", now());
+      },
+      (error: unknown) => {
+        this.open--;
+        tally.ended(call, resultOf(error), now());
+      },
+    );
+  }
+
+  ended(attempt: Attempt, result: Result): void {
+    const waiting = this.#waiting.get(attempt);
+    this.#waiting.delete(attempt);
+    this.stirred = true;
+    if (result === "ok") return waiting?.resolve();
+    this.#parts.tally.failed(attempt.call, attempt.server);
+    waiting?.reject(new AttemptError(result));
+  }
+
+  #attempt(
+    call: SimulatedCall,
+    server: Server,
+    { number, signal }: { number: number; signal: AbortSignal },
+  ): Promise<void> {
+    const attempt = new Attempt(call, number, server, this, undefined);
+    this.#parts.tally.sent(call, server);
+    this.#parts.send(attempt);
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(attempt, { resolve, reject });
+      // Its time is over, or another attempt was quicker: what comes of it now is nobody's business.
+      signal.addEventListener("abort", () => {
+        if (attempt.isOver) return;
+        attempt.isOver = true;
+        this.#waiting.delete(attempt);
+        if (isDiscoveryError(signal.reason, "TIMEOUT")) this.#parts.tally.failed(call, server);
+      });
+    });
+  }
+}
+
+/** How the last attempt ended. */
+function resultOf(error: unknown): Result {
+  if (!(error instanceof RetryError)) throw error;
+  const last = error.errors.at(-1);
+  if (last instanceof AttemptError) return last.result;
+  return isDiscoveryError(last, "NO_ENDPOINTS") ? "none" : "timeout";
+}
