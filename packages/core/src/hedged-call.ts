@@ -29,6 +29,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
   readonly #racing = new Set<Racer>();
   #hedges = 0;
   #cancelTimer: (() => void) | undefined;
+  #winner: Racer | undefined;
   /** Why those who were overtaken were aborted. */
   #overtaken: DOMException | undefined;
   /** What the last failure means for the call. */
@@ -46,17 +47,14 @@ export class HedgedCall<C> extends RetriedCall<C> {
       const start = (lease: PickResult<C>, number: number, hedge: boolean): void => {
         const racer: Racer = { hedge, number, endpoint: lease.endpoint, startedAt: this.rules.env.now() };
         this.#racing.add(racer);
-        this.attempt(lease, number, fn, racer).then(
-          (value) => {
-            if (!this.#racing.delete(racer)) return;
-            this.#learn(racer);
-            this.#overtake();
-            resolve(value);
-          },
-          (error: unknown) => {
-            if (this.#racing.delete(racer) && this.#isLost(error, racer)) reject(error);
-          },
-        );
+        const raced: Called<C, T> = async (client, attempt) => {
+          const value = await fn(client, attempt);
+          this.#arrive(racer);
+          return value;
+        };
+        this.attempt(lease, number, raced, racer).then(resolve, (error: unknown) => {
+          if (racer === this.#winner || (this.#racing.delete(racer) && this.#isLost(error, racer))) reject(error);
+        });
       };
       const hedge = (): void => {
         const lease = this.#pickOther();
@@ -110,6 +108,17 @@ export class HedgedCall<C> extends RetriedCall<C> {
     if (!asked.has(lease.endpoint) && this.#hedging.withdraw(this.rules.budget)) return lease;
     lease[Symbol.dispose]();
     return undefined;
+  }
+
+  /**
+   * The first one wins, in the very moment in which its answer is there: another answer may be no more than a promise
+   * away, and is then still cut off, so that whoever waits for the abort can give it up.
+   */
+  #arrive(racer: Racer): void {
+    if (!this.#racing.delete(racer)) return;
+    this.#winner = racer;
+    this.#learn(racer);
+    this.#overtake();
   }
 
   /** Whether the race ends with this failure. */
