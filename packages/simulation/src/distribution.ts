@@ -39,22 +39,16 @@ export function checkDistribution(value: unknown, path: string): void {
  */
 export function quantileOf(distribution: Distribution): (share: number) => number {
   if (typeof distribution === "number") return () => distribution;
-  switch (distribution.kind) {
-    case "exponential": {
-      const { meanMs } = distribution;
-      return (share) => -meanMs * Math.log(1 - share);
-    }
-    case "lognormal": {
-      const { meanMs, sigma } = distribution;
-      const location = Math.log(meanMs) - (sigma * sigma) / 2;
-      return (share) => Math.exp(location + sigma * normalQuantile(inside(share)));
-    }
-    case "normal": {
-      const { meanMs, deviationMs } = distribution;
-      const below = normalShare(-meanMs / deviationMs);
-      return (share) => Math.max(0, meanMs + deviationMs * normalQuantile(inside(below + share * (1 - below))));
-    }
+  const { meanMs } = distribution;
+  if (distribution.kind === "exponential") return (share) => -meanMs * Math.log(1 - share);
+  if (distribution.kind === "lognormal") {
+    const { sigma } = distribution;
+    const location = Math.log(meanMs) - (sigma * sigma) / 2;
+    return (share) => Math.exp(location + sigma * normalQuantile(inside(share)));
   }
+  const { deviationMs } = distribution;
+  const below = normalShare(-meanMs / deviationMs);
+  return (share) => Math.max(0, meanMs + deviationMs * normalQuantile(inside(below + share * (1 - below))));
 }
 
 /** The mean in milliseconds. */

@@ -6,3 +6,4 @@ export type { Fault, Span } from "./fault.ts";
 export type { LatencyReport, Report, ServerReport } from "./report.ts";
 export type { Result } from "./attempt.ts";
 export { AttemptError } from "./attempt-error.ts";
+export { scenarios } from "./scenarios/scenarios.ts";

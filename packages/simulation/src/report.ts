@@ -34,6 +34,8 @@ export interface Report {
   readonly failures: number;
   /** `failures / calls`. */
   readonly failureShare: number;
+  /** The share of calls that were answered well within the scenario's `targetMs`. */
+  readonly inTarget: number;
   /** How the calls' last attempts ended. */
   readonly results: Readonly<Record<Result, number>>;
   readonly latencyMs: LatencyReport;

@@ -49,6 +49,8 @@ export interface Scenario {
   readonly networkMs?: number | undefined;
   /** How long a client waits for a call; then it is a failure. Default 10 s. */
   readonly timeoutMs?: number | undefined;
+  /** The latency that is aimed at: the report says how many calls were answered in it. Default: `timeoutMs`. */
+  readonly targetMs?: number | undefined;
   /**
    * What a server does with calls whose clients have given up: `served` as the others, or, if they still wait in its
    * queue, `dropped`. Default `served`, which is what most servers do, and the worse for a fleet.
@@ -109,6 +111,7 @@ const SCENARIO = {
   keys: integer(0),
   networkMs: is.number(0, FINITE),
   timeoutMs: POSITIVE,
+  targetMs: POSITIVE,
   abandoned: is.oneOf("served", "dropped"),
   durationMs: required(POSITIVE),
   warmupMs: is.number(0, FINITE),

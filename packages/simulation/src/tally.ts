@@ -9,6 +9,8 @@ export class Tally {
   readonly #scenario: Scenario;
   readonly #warmupMs: number;
   readonly #timeoutMs: number;
+  readonly #targetMs: number;
+  #inTarget = 0;
   readonly #results: Record<Result, number> = { ok: 0, failed: 0, full: 0, refused: 0, timeout: 0, none: 0 };
   readonly #attempts: Float64Array;
   readonly #failures: Float64Array;
@@ -22,6 +24,7 @@ export class Tally {
     this.#scenario = scenario;
     this.#warmupMs = scenario.warmupMs ?? 0;
     this.#timeoutMs = scenario.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#targetMs = scenario.targetMs ?? this.#timeoutMs;
     this.#attempts = new Float64Array(fleet.servers.length);
     this.#failures = new Float64Array(fleet.servers.length);
   }
@@ -43,6 +46,7 @@ export class Tally {
       this.#latencies = longer;
     }
     const latencyMs = nowMs - startedAt;
+    if (result === "ok" && latencyMs <= this.#targetMs) this.#inTarget++;
     this.#latencies[this.#calls++] = result === "ok" ? latencyMs : Math.max(latencyMs, this.#timeoutMs);
   }
 
@@ -76,6 +80,7 @@ export class Tally {
       calls,
       failures,
       failureShare: perCall(failures),
+      inTarget: perCall(this.#inTarget),
       results: { ...this.#results },
       latencyMs,
       curve: CURVE.filter((share) => (1 - share) * calls >= 1).map((share) => [share, at(share)] as const),
