@@ -31,6 +31,8 @@ export class LeastCost<R extends Rated> {
   readonly #isSmall: boolean;
   /** Draws a place by weight; undefined where all weigh the same. */
   readonly #weighted: (() => number) | undefined;
+  /** Of the last scan; nothing is to be read there later. */
+  #costs: Float64Array | undefined;
 
   constructor(all: NonEmpty<R>, draw: (bound: number) => number, { choices, scanUpTo }: LeastCostOptions) {
     this.all = all;
@@ -78,22 +80,22 @@ export class LeastCost<R extends Rated> {
   #scan(cost: (rated: R, nowMs: number) => number, nowMs: number, avoid: ReadonlySet<Endpoint> | undefined): R {
     const { all } = this;
     const { length } = all;
-    let place = this.#draw(length);
-    let best: R | undefined;
+    const costs = (this.#costs ??= new Float64Array(length));
+    // In two goes, as a processor guesses wrong at most of the questions whether this one is less.
     let least = Infinity;
-    let other: R | undefined;
-    for (let step = 0; step < length; step++) {
-      const rated = all[place] ?? all[0];
-      place = place + 1 === length ? 0 : place + 1;
-      if (avoid !== undefined && avoid.has(rated.endpoint)) continue;
-      other ??= rated;
-      const its = cost(rated, nowMs);
-      if (its < least) {
-        best = rated;
-        least = its;
+    for (let place = 0; place < length; place++) {
+      const rated = all[place] as R;
+      if (avoid !== undefined && avoid.has(rated.endpoint)) {
+        costs[place] = NaN;
+        continue;
       }
+      const its = cost(rated, nowMs);
+      costs[place] = its;
+      least = Math.min(least, its);
     }
-    return best ?? other ?? all[place] ?? all[0];
+    let place = this.#draw(length);
+    for (let step = 0; step < length && costs[place] !== least; step++) place = place + 1 === length ? 0 : place + 1;
+    return all[place] as R;
   }
 }
 

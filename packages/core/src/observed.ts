@@ -136,14 +136,23 @@ export class Observed implements Rated {
   /** Lower is better; negative: at once, for a probe; `Infinity`: not now. */
   cost(nowMs: number): number {
     const numbers = this.#numbers;
-    if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
-    const { inFlight } = this.#stats;
-    // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
-    if (numbers[FAILURES] > 0 && inFlight === 0 && nowMs - numbers[AT] > EJECT_MOST_MS) return -1;
-    if (nowMs >= numbers[EXPECTED_UNTIL]) this.#expect(nowMs);
+    return nowMs < numbers[EXPECTED_UNTIL] ? this.#known(nowMs) : this.#reckon(nowMs);
+  }
+
+  #known(nowMs: number): number {
+    const numbers = this.#numbers;
     // -Infinity if nothing is awaited. No `if`: the processor would guess wrong half of the time.
     const ms = Math.max(numbers[EXPECTED], nowMs - numbers[ASKED_AT]);
-    return (ms + FLOOR_MS) * (inFlight + 1) * numbers[LIGHTNESS];
+    return ms * (this.#stats.inFlight + 1) * numbers[LIGHTNESS];
+  }
+
+  #reckon(nowMs: number): number {
+    const numbers = this.#numbers;
+    if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
+    // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
+    if (numbers[FAILURES] > 0 && this.#stats.inFlight === 0 && nowMs - numbers[AT] > EJECT_MOST_MS) return -1;
+    this.#expect(nowMs);
+    return this.#known(nowMs);
   }
 
   /**
@@ -163,8 +172,9 @@ export class Observed implements Rated {
       const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
       if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
     }
-    numbers[EXPECTED] = ms;
-    numbers[EXPECTED_UNTIL] = stepAt + STEP_MS;
+    numbers[EXPECTED] = ms + FLOOR_MS;
+    // Who fails is looked at closely each time.
+    numbers[EXPECTED_UNTIL] = numbers[FAILURES] > 0 ? -Infinity : stepAt + STEP_MS;
   }
 
   started(nowMs: number): void {
