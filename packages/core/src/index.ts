@@ -28,6 +28,7 @@ export { weightedRandom } from "./policies/weighted-random.ts";
 export { type LeastRequestOptions, leastRequest } from "./policies/least-request.ts";
 export { type PeakEwmaOptions, peakEwma } from "./policies/peak-ewma.ts";
 export { adaptive } from "./policies/adaptive.ts";
+export { prequal } from "./policies/prequal.ts";
 export { type RingHashOptions, ringHash } from "./policies/ring-hash.ts";
 export { type MaglevOptions, maglev } from "./policies/maglev.ts";
 export { sticky } from "./policies/sticky.ts";

@@ -7,6 +7,7 @@ import {
   outlierDetection,
   panic,
   peakEwma,
+  prequal,
   priority,
   random,
   ringHash,
@@ -29,6 +30,7 @@ const all: Record<string, PolicyHarness["policy"]> = {
   "peakEwma()": () => peakEwma(),
   "peakEwma({ scanUpTo: 0 })": () => peakEwma({ scanUpTo: 0 }),
   "adaptive()": adaptive,
+  "prequal()": prequal,
   "ringHash()": () => ringHash(),
   "ringHash({ boundedLoad: 1.25 })": () => ringHash({ boundedLoad: 1.25 }),
   "maglev()": () => maglev({ tableSize: 1_009 }),
@@ -41,6 +43,7 @@ const all: Record<string, PolicyHarness["policy"]> = {
   "outlierDetection(weightedRoundRobin())": () => outlierDetection(weightedRoundRobin()),
   "outlierDetection(peakEwma())": () => outlierDetection(peakEwma()),
   "outlierDetection(adaptive())": () => outlierDetection(adaptive()),
+  "outlierDetection(prequal())": () => outlierDetection(prequal()),
   "outlierDetection(maglev())": () => outlierDetection(maglev({ tableSize: 1_009 })),
   "outlierDetection(sticky(ringHash()))": () => outlierDetection(sticky(ringHash())),
   "outlierDetection(zoneAware(priority(panic(peakEwma()))))": () =>
