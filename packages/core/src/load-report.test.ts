@@ -36,11 +36,12 @@ function listening(heard: unknown[], fails = false): Policy {
 describe("a load report", () => {
   it.each<[unknown, boolean]>([
     [{ inFlight: 0 }, true],
-    [{ utilization: 1.4, latencyMs: 0.5 }, true],
+    [{ utilization: 1.4 }, true],
+    [{ inFlight: 0.5, utilization: 0 }, true],
     [{}, false],
     [{ inFlight: -1 }, false],
     [{ inFlight: NaN }, false],
-    [{ latencyMs: Infinity, inFlight: 1 }, false],
+    [{ utilization: Infinity, inFlight: 1 }, false],
     [{ inFlight: "1" }, false],
     [null, false],
     [7, false],

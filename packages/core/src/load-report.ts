@@ -8,16 +8,14 @@ export interface LoadReport {
   readonly inFlight?: number | undefined;
   /** How busy it was lately: 0 for idle, 1 for no time left (of a Node process: its event loop). May be above 1. */
   readonly utilization?: number | undefined;
-  /** How long a call takes that comes now, in milliseconds, by its own measure. */
-  readonly latencyMs?: number | undefined;
 }
 
-/** Whether it is a report that can be believed: only known kinds of numbers, at least one, finite and not negative. */
+/** Whether it is a report that can be believed: at least one number, all of them finite and not negative. */
 export function isLoadReport(value: unknown): value is LoadReport {
   if (typeof value !== "object" || value === null) return false;
-  const { inFlight, utilization, latencyMs } = value as Record<keyof LoadReport, unknown>;
-  if (inFlight === undefined && utilization === undefined && latencyMs === undefined) return false;
-  return isAmount(inFlight) && isAmount(utilization) && isAmount(latencyMs);
+  const { inFlight, utilization } = value as Record<keyof LoadReport, unknown>;
+  if (inFlight === undefined && utilization === undefined) return false;
+  return isAmount(inFlight) && isAmount(utilization);
 }
 
 function isAmount(value: unknown): boolean {

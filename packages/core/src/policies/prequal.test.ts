@@ -73,10 +73,10 @@ describe("prequal", () => {
   });
 
   it("leaves alone what is busy with the calls of others, which it cannot see otherwise", () => {
-    const busy = ["i0", "i1"];
+    const busy = new Set(["i0", "i1"]);
     const answerOf = (all: Fleet) => (id: string) => ({
       afterMs: 10,
-      report: () => busyWith(busy.includes(id) ? 20 : 0, all, id),
+      report: () => busyWith(busy.has(id) ? 20 : 0, all, id),
     });
     const four = fleet(prequal(), 4);
     expect(play(four, 5_000, 2, answerOf(four))("i0", "i1")).toBeLessThan(0.1);
@@ -133,7 +133,7 @@ describe("prequal", () => {
     two.clock.advanceSync(10);
     loaded.report?.({ inFlight: 40, utilization: 0.9 });
     for (const pick of [loaded, other]) pick.done({ kind: "success" });
-    const place = two.endpoints.indexOf(loaded.endpoint as never);
+    const place = two.endpoints.indexOf(loaded.endpoint);
     const ratios = [0, 20, 100, 1_300].map((ms) => {
       two.clock.advanceSync(ms);
       const its = costs(two);
