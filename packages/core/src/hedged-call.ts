@@ -105,7 +105,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
     } catch {
       return undefined;
     }
-    if (!asked.has(lease.endpoint) && this.#hedging.withdraw(this.rules.budget)) return lease;
+    if (!asked.has(lease.endpoint) && this.#hedging.withdraw() && this.rules.withdraw()) return lease;
     lease[Symbol.dispose]();
     return undefined;
   }

@@ -61,9 +61,9 @@ export class Hedging {
     this.#cap.deposit();
   }
 
-  /** Whether there may be a hedge now; if so, it is counted. `shared` is asked, too. */
-  withdraw(shared: RetryBudget | undefined): boolean {
-    return this.#cap.withdraw() && (shared === undefined || shared.withdraw());
+  /** Whether there may be a hedge now; if so, it is counted. */
+  withdraw(): boolean {
+    return this.#cap.withdraw();
   }
 
   /**

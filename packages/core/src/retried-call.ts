@@ -52,7 +52,9 @@ export class RetriedCall<C> {
       try {
         const picked = this.#pick();
         lease = picked instanceof Promise ? await picked : picked;
-        return await this.ask(lease, number, fn);
+        const value = await this.ask(lease, number, fn);
+        this.rules.fruitless = 0;
+        return value;
       } catch (error) {
         signal?.throwIfAborted();
         if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
@@ -185,12 +187,12 @@ export class RetriedCall<C> {
 
   /** What follows a failed attempt that may be repeated: a pause, or the end and its reason. */
   #next(error: unknown, number: number): { readonly delayMs: number } | { readonly reason: RetryReason } {
-    const { budget, maxAttempts, backoff } = this.rules;
+    const { maxAttempts, backoff } = this.rules;
     if (this.attempts >= maxAttempts) return { reason: "attempts" };
     const delayMs = Math.max(0, backoff(this.attempts, error) || 0);
     if (delayMs >= this.leftMs()) return { reason: "deadline" };
     const unsent = this.options.unsent ?? this.rules.unsent;
-    if (budget !== undefined && !unsent(error, number) && !budget.withdraw()) return { reason: "budget" };
+    if (!unsent(error, number) && !this.rules.withdraw()) return { reason: "budget" };
     return { delayMs };
   }
 

@@ -97,6 +97,36 @@ describe("retryBudget", () => {
     expect(retries).toBeLessThan(allowed * 1.12);
   });
 
+  it("allows few retries in a row that bring nothing, and more again as soon as a call goes well", () => {
+    const { budget, clock } = start();
+    for (let second = 0; second < 10; second++) {
+      deposit(budget, 200);
+      clock.advanceSync(1_000);
+    }
+    deposit(budget, 200);
+    let taken = 0;
+    while (budget.withdraw(taken)) taken++;
+    // A twentieth of the calls of the last two seconds.
+    expect(taken).toBe(20);
+    expect(budget.withdraw(0)).toBe(true);
+  });
+
+  it("leaves a quiet client ten in a row", () => {
+    const { budget, clock } = start();
+    deposit(budget, 1);
+    clock.advanceSync(10_000);
+    let taken = 0;
+    while (budget.withdraw(taken)) taken++;
+    expect(taken).toBe(10);
+  });
+
+  it("allows as many as it must at least, also in an outage", () => {
+    const { budget } = start();
+    let taken = 0;
+    for (let fruitless = 100; fruitless < 200; fruitless++) if (budget.withdraw(fruitless)) taken++;
+    expect(taken).toBe(3);
+  });
+
   it("takes each of its three numbers from the options", () => {
     expect(drain(start({ least: 0 }).budget)).toBe(0);
     expect(drain(start({ least: 7 }).budget)).toBe(7);

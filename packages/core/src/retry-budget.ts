@@ -5,8 +5,11 @@ import { checkOptions, is } from "./options.ts";
 export interface RetryBudget {
   /** Notes a call. */
   deposit(): void;
-  /** Whether a retry may be made now; if so, it is counted. */
-  withdraw(): boolean;
+  /**
+   * Whether a retry may be made now; if so, it is counted. `fruitless` is how many this client has made since one of its
+   * calls last went well.
+   */
+  withdraw(fruitless?: number): boolean;
 }
 
 /** What {@link retryBudget} can be told. */
@@ -22,12 +25,20 @@ export interface RetryBudgetOptions {
 
 const SLOT_MS = 1_000;
 const SLOTS = 10;
+/** So many retries in a row without a single good answer, or this share of the calls of the last second or two, are an outage. */
+const FRUITLESS = 10;
+const FRUITLESS_SHARE = 0.05;
 
 /**
  * Makes a {@link RetryBudget} over a sliding window of ten seconds: retries are allowed while there were fewer than
  * `max(least, ratio · calls + perSecond · seconds)` in it, the seconds counted from the first call. Holds no timer.
  *
- * Source: the constants are those of Finagle's RetryBudget (20 %, 10 per second, 10 s) and Envoy's (at least 3).
+ * While nothing works at all, what was saved is not spent: more than a few retries in a row without one good call in
+ * between, and only `least` of them are allowed until there is one. A retry is worth its load where another endpoint may do
+ * better; where none does, a fifth more is too much, and three services in a row would make it three quarters.
+ *
+ * Source: the constants are those of Finagle's RetryBudget (20 %, 10 per second, 10 s) and Envoy's (at least 3); that
+ * retries end in an outage is gRPC's retry throttling (proposal A6), which a good answer ends here at once.
  */
 export function retryBudget(options: RetryBudgetOptions = {}): RetryBudget {
   checkOptions("", options, { ratio: is.number(0), perSecond: is.number(0), least: is.number(0), env: is.env });
@@ -58,9 +69,11 @@ export function retryBudget(options: RetryBudgetOptions = {}): RetryBudget {
       const { slot } = turn();
       calls[slot] = (calls[slot] ?? 0) + 1;
     },
-    withdraw() {
+    withdraw(fruitless = 0) {
       const { slot, windowMs } = turn();
-      const allowed = Math.max(least, ratio * sum(calls) + (perSecond * windowMs) / 1_000);
+      const lately = (calls[slot] ?? 0) + (calls[(slot + SLOTS - 1) % SLOTS] ?? 0);
+      const isOutage = fruitless >= Math.max(FRUITLESS, FRUITLESS_SHARE * lately);
+      const allowed = isOutage ? least : Math.max(least, ratio * sum(calls) + (perSecond * windowMs) / 1_000);
       // Compared with a hair's breadth of tolerance: 0.29 * 100 is not quite 29.
       if (sum(retries) + 1 > allowed + 1e-9) return false;
       retries[slot] = (retries[slot] ?? 0) + 1;

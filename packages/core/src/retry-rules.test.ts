@@ -210,6 +210,48 @@ describe("the retry budget", () => {
     expect(error.errors).toHaveLength(1 + 7);
   });
 
+  it("adds little to a total outage, and nothing that was saved before it", async () => {
+    for (const goodSeconds of [0, 60]) {
+      const world = retryWorld({ backoff: () => 0 });
+      let [attempts, calls] = [0, 0];
+      const second = async (works: boolean): Promise<void> => {
+        for (let n = 0; n < 100; n++) {
+          calls++;
+          await world
+            .call(() => {
+              attempts++;
+              return works ? "done" : Promise.reject(down);
+            })
+            .catch(() => undefined);
+          world.clock.advanceSync(10);
+        }
+      };
+      for (let n = 0; n < goodSeconds; n++) await second(true);
+      [attempts, calls] = [0, 0];
+      for (let n = 0; n < 3; n++) await second(false);
+      expect([goodSeconds, attempts / calls <= 1.05]).toEqual([goodSeconds, true]);
+      // As soon as one goes well, the next ones are tried again.
+      await second(true);
+      expect(await retryError(world.call(() => Promise.reject(down)))).toMatchObject({ reason: "attempts" });
+    }
+  });
+
+  it("goes on where most fail, but not all", async () => {
+    const world = retryWorld({ backoff: () => 0 });
+    let [attempts, good] = [0, 0];
+    for (let n = 0; n < 1_000; n++) {
+      const call = world.call(() => (++attempts % 4 === 0 ? "done" : Promise.reject(down)));
+      await call.then(
+        () => good++,
+        () => undefined,
+      );
+      world.clock.advanceSync(10);
+    }
+    // A fifth, and ten a second.
+    expect(attempts).toBeGreaterThan(1_200);
+    expect(good).toBeGreaterThan(300);
+  });
+
   it("may be shared by several clients", async () => {
     const { balancer, clock } = retryWorld();
     const budget = retryBudget({ env: clock.env });

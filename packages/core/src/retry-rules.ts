@@ -18,6 +18,8 @@ export class RetryRules {
   /** Only if calls are hedged. */
   readonly hedging: Hedging | undefined;
   readonly closed: Latch;
+  /** Retries and hedges since a call last went well. */
+  fruitless = 0;
 
   constructor(options: RetryOptions, closed: Latch) {
     this.closed = closed;
@@ -31,5 +33,14 @@ export class RetryRules {
     this.unsent = options.unsent ?? (() => false);
     const { hedge = false } = options;
     this.hedging = hedge === false ? undefined : new Hedging(hedge === true ? {} : hedge, this.env);
+  }
+
+  /** Whether the budget allows one more retry or hedge now; if so, it is charged. */
+  withdraw(): boolean {
+    const { budget } = this;
+    if (budget === undefined) return true;
+    if (!budget.withdraw(this.fruitless)) return false;
+    this.fruitless++;
+    return true;
   }
 }
