@@ -43,6 +43,8 @@ export class Attempt extends VirtualEvent {
   readonly lease: PickResult<Server> | undefined;
   /** What the server says, if it does. */
   result: Result = "ok";
+  /** How many calls the server had in hand when it answered, without this one; -1: it does not say. */
+  reported = -1;
   /** It occupies a worker. */
   isWorkedOn = false;
   /** Nobody waits for it any more. */

@@ -55,9 +55,10 @@ export class DirectCaller implements AttemptOwner {
     this.#parts.send(attempt);
   }
 
-  ended({ call, server, lease }: Attempt, result: Result): void {
+  ended({ call, server, lease, reported }: Attempt, result: Result): void {
     const { tally, now } = this.#parts;
     this.open--;
+    if (reported >= 0 && result !== "timeout") lease?.report?.({ inFlight: reported });
     lease?.done(result === "ok" ? SUCCESS : FAILURES[result]);
     if (result !== "ok") tally.failed(call, server);
     tally.ended(call, result, now());

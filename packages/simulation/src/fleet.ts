@@ -71,7 +71,7 @@ function makeServers(scenario: Scenario, time: VirtualTime, answer: (attempt: At
   const servers: Server[] = [];
   for (const group of scenario.servers) {
     const { count = 1, name = "server", workers = 4, queue = 100, speed = 1, weight = 1, zone, faults = [] } = group;
-    const { joinsAtMs = 0, leavesAtMs = Infinity } = group;
+    const { reports = true, joinsAtMs = 0, leavesAtMs = Infinity } = group;
     for (let n = 0; n < count; n++) {
       const number = (numbers.get(name) ?? 0) + 1;
       numbers.set(name, number);
@@ -86,6 +86,7 @@ function makeServers(scenario: Scenario, time: VirtualTime, answer: (attempt: At
         timeline: timelineOf(speed, faults, durationMs),
         work,
         dropsAbandoned: abandoned === "dropped",
+        reports,
         joinsAtMs,
         leavesAtMs,
       };

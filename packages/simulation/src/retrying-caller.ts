@@ -1,4 +1,13 @@
-import { type Balancer, type Call, type RetryOptions, RetryError, isDiscoveryError, retry } from "@rollcall/core";
+import {
+  type Attempt as CallAttempt,
+  type Balancer,
+  type Call,
+  type Env,
+  RetryError,
+  type RetryOptions,
+  isDiscoveryError,
+  retry,
+} from "@rollcall/core";
 import { Attempt, type AttemptOwner, type Result, type SimulatedCall } from "./attempt.ts";
 import { AttemptError } from "./attempt-error.ts";
 import type { CallerParts } from "./direct-caller.ts";
@@ -8,14 +17,17 @@ import type { Server } from "./server.ts";
 export class RetryingCaller implements AttemptOwner {
   readonly #calls: readonly Call<Server>[];
   readonly #parts: CallerParts;
-  readonly #waiting = new Map<Attempt, { resolve(): void; reject(error: AttemptError): void }>();
+  readonly #waiting = new Map<Attempt, Waiting>();
   /** Calls that have not ended. */
   open = 0;
   /** Promises may be under way: let them run before time goes on. */
   stirred = false;
 
-  constructor(balancers: readonly Balancer<Server>[], options: readonly RetryOptions[], parts: CallerParts) {
-    this.#calls = balancers.map((balancer, client) => retry(balancer, options[client]));
+  /** The client with number n lives in `envs[n]`. */
+  constructor(balancers: readonly Balancer<Server>[], envs: readonly Env[], options: RetryOptions, parts: CallerParts) {
+    this.#calls = balancers.map((balancer, client) =>
+      retry(balancer, Object.assign({}, options, { env: envs[client] })),
+    );
     this.#parts = parts;
   }
 
@@ -39,23 +51,21 @@ export class RetryingCaller implements AttemptOwner {
 
   ended(attempt: Attempt, result: Result): void {
     const waiting = this.#waiting.get(attempt);
+    if (waiting === undefined) return;
     this.#waiting.delete(attempt);
     this.stirred = true;
-    if (result === "ok") return waiting?.resolve();
+    if (attempt.reported >= 0) waiting.report?.({ inFlight: attempt.reported });
+    if (result === "ok") return waiting.resolve();
     this.#parts.tally.failed(attempt.call, attempt.server);
-    waiting?.reject(new AttemptError(result));
+    waiting.reject(new AttemptError(result));
   }
 
-  #attempt(
-    call: SimulatedCall,
-    server: Server,
-    { number, signal }: { number: number; signal: AbortSignal },
-  ): Promise<void> {
+  #attempt(call: SimulatedCall, server: Server, { number, signal, report }: CallAttempt): Promise<void> {
     const attempt = new Attempt(call, number, server, this, undefined);
     this.#parts.tally.sent(call, server);
     this.#parts.send(attempt);
     return new Promise((resolve, reject) => {
-      this.#waiting.set(attempt, { resolve, reject });
+      this.#waiting.set(attempt, { resolve, reject, report });
       // Its time is over, or another attempt was quicker: what comes of it now is nobody's business.
       signal.addEventListener("abort", () => {
         if (attempt.isOver) return;
@@ -65,6 +75,13 @@ export class RetryingCaller implements AttemptOwner {
       });
     });
   }
+}
+
+/** Who waits for an attempt. */
+interface Waiting {
+  resolve(): void;
+  reject(error: AttemptError): void;
+  readonly report: CallAttempt["report"];
 }
 
 /** How the last attempt ended. */

@@ -18,6 +18,10 @@ export interface ServerGroup {
   readonly weight?: number | undefined;
   /** The zone that the registry tells. */
   readonly zone?: string | undefined;
+  /**
+   * Whether they say with each answer how many calls they have in hand, for policies that heed it. Default true.
+   */
+  readonly reports?: boolean | undefined;
   /** When the registry lists them. Default 0: from the start. */
   readonly joinsAtMs?: number | undefined;
   /** When the registry lists them no more; they go on with what they have, and with what still comes. Default: never. */
@@ -93,6 +97,7 @@ const GROUP = {
   speed: POSITIVE,
   weight: is.number(0, FINITE),
   zone: is.string,
+  reports: is.boolean,
   joinsAtMs: is.number(0, FINITE),
   leavesAtMs: is.number(0),
   faults: each(checkFault),

@@ -16,6 +16,8 @@ export interface ServerParts {
   /** The work of a call that is heavier than this share of all. */
   readonly work: (share: number) => number;
   readonly dropsAbandoned: boolean;
+  /** It says with each answer how many calls it has in hand. */
+  readonly reports: boolean;
   readonly joinsAtMs: number;
   readonly leavesAtMs: number;
 }
@@ -45,11 +47,6 @@ export class Server {
     if (deaths.length === 0) return;
     this.#inHand = new Set();
     for (const { fromMs } of deaths) time.plan(new Death(this), fromMs);
-  }
-
-  /** Calls that it works on and that wait. */
-  get load(): number {
-    return this.#busy + this.#waiting.length;
   }
 
   /** How long it takes for such a call, if it begins now: in the time that counts for work. */
@@ -119,6 +116,9 @@ export class Server {
   #send(attempt: Attempt, result: Result): void {
     if (this.reader.at(this.#time.nowMs).isUnreachable) return;
     attempt.result = result;
+    if (this.parts.reports && result !== "refused") {
+      attempt.reported = this.#busy + this.#waiting.length - (attempt.isWorkedOn ? 1 : 0);
+    }
     this.#answer(attempt);
   }
 }

@@ -83,8 +83,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions): Pr
     const arrivals = new Arrivals(scenario, seed, time, (call) => caller.call(call));
     play(time, arrivals, caller);
   } else {
-    const rules = envs.map((env): RetryOptions => ({ timeoutMs, ...retry, env }));
-    const caller = new RetryingCaller(balancers, rules, parts);
+    const caller = new RetryingCaller(balancers, envs, { timeoutMs, ...retry }, parts);
     const arrivals = new Arrivals(scenario, seed, time, (call) => caller.call(call));
     while ((!arrivals.isOver || caller.open > 0) && time.step()) {
       if (!caller.stirred && !time.woke) continue;

@@ -22,7 +22,7 @@ function scenario(name: string, servers: (tens: number) => ServerGroup[], left: 
   return (load, { tens, clients }) => {
     const groups = servers(tens);
     return {
-      name: `${name} ${Math.round(load * 100)} %`,
+      name: `${tens === 1 ? "" : `${10 * tens} servers, `}${name} ${Math.round(load * 100)} %`,
       servers: groups,
       work: { kind: "exponential", meanMs: 10 },
       load: { perSecond: (load * left * tens * 4 * 1_000) / 10 },

@@ -20,10 +20,7 @@ const HUNDRED = { tens: 10, clients: 50 };
  */
 export const scenarios = {
   ten: Object.values(fleetScenarios).flatMap((make) => LOADS.map((load) => make(load, TEN))),
-  hundred: Object.values(fleetScenarios).map((make) => {
-    const scenario = make(0.85, HUNDRED);
-    return { ...scenario, name: `hundred ${scenario.name}` };
-  }),
+  hundred: Object.values(fleetScenarios).map((make) => make(0.85, HUNDRED)),
   queueing: queueingScenarios,
   buoyant,
   twoSlowOfFour,
