@@ -109,6 +109,10 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
     return this.#body?.replayable !== false;
   }
 
+  protected override get mayOverlap(): boolean {
+    return this.#body === undefined;
+  }
+
   /** The attempt's signal does it. */
   protected override cut(): void {}
 
@@ -117,6 +121,10 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
   }
 
   protected override drop(answer: BuiltInAnswer): void {
+    answer.drop();
+  }
+
+  protected override lose(answer: BuiltInAnswer): void {
     answer.drop();
   }
 

@@ -70,6 +70,8 @@ export interface DiscoveryFetchInit extends RequestInit {
   readonly timeoutMs?: number | undefined;
   /** Whether it may be sent again after bytes have left. Default: by the method. */
   readonly idempotent?: boolean | undefined;
+  /** `false`: it is not hedged, though `retry.hedge` says so. */
+  readonly hedge?: boolean | undefined;
   /**
    * The request that is being served by this one: bounds its time, and its retries if it was repeated itself. Default:
    * that of the surrounding `whileServing`; `false` for none.
@@ -156,6 +158,7 @@ function fetchRules(registry: Registry, options: ServiceFetchOptions & ServiceQu
       maxReplayBytes: options.maxReplayBytes ?? 65_536,
       retryable: own?.retryable,
       unsent: own?.unsent,
+      hedges: own?.hedge !== undefined && own.hedge !== false,
       env: resolveEnv(own?.env ?? env),
       timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
       attemptTimeoutMs: own?.attemptTimeoutMs,
@@ -176,7 +179,7 @@ async function fetchFrom(
   init: DiscoveryFetchInit,
 ): Promise<Response> {
   const given = input instanceof Request ? input : undefined;
-  const { key, timeoutMs, idempotent, incoming, body: ownBody, signal: ownSignal, redirect, ...others } = init;
+  const { key, timeoutMs, idempotent, hedge, incoming, body: ownBody, signal: ownSignal, redirect, ...others } = init;
   const mode = redirectMode(redirect ?? given?.redirect);
   const method = normalizeMethod(init.method ?? given?.method);
   const headers = new Headers(init.headers ?? given?.headers);
@@ -186,7 +189,7 @@ async function fetchFrom(
   checkBody(method, ownBody);
   const signal = ownSignal === undefined ? given?.signal : (ownSignal ?? undefined);
   const body = await requestBody(ownBody ?? undefined, given, rules.maxReplayBytes);
-  const options = { signal, key, timeoutMs, idempotent, incoming };
+  const options = { signal, key, timeoutMs, idempotent, hedge, incoming };
   const end = await followRedirects(
     rules.service,
     mode,

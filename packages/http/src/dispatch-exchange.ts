@@ -104,7 +104,7 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
 
   /** Ends an answer that is on its way. */
   abort(reason: unknown): void {
-    this.transfer?.abort(reason);
+    this.transferOf()?.abort(reason);
   }
 
   protected override sendTo(pool: InstancePool, request: TransferOptions): Promise<RelayedAnswer> {
@@ -115,6 +115,15 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
 
   protected override get replayable(): boolean {
     return !this.#relay.expired && super.replayable;
+  }
+
+  /** An answer is passed on as it comes, to one handler: there is no taking it back for another one. */
+  protected override get mayOverlap(): boolean {
+    return false;
+  }
+
+  protected override lose(answer: RelayedAnswer): void {
+    answer.drop();
   }
 
   protected override drop(answer: RelayedAnswer): void {

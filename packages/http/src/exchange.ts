@@ -43,7 +43,9 @@ export interface ExchangeRules<C> {
   /** The client's own predicate, if it has one. */
   readonly retryable: ((error: unknown, attempt: number) => boolean) | undefined;
   /** Likewise. */
-  readonly unsent: ((error: unknown) => boolean) | undefined;
+  readonly unsent: ((error: unknown, attempt: number) => boolean) | undefined;
+  /** Whether the client hedges what may be hedged. */
+  readonly hedges: boolean;
   readonly env: Env;
   /** Of a whole call, where it does not say otherwise. */
   readonly timeoutMs: number;
@@ -73,6 +75,9 @@ export abstract class Exchange<C, A extends Answer> {
   #seen: number;
   #refused: { readonly error: StatusError; readonly answer: A } | undefined;
   #failedAt: Set<Endpoint> | undefined;
+  #hedged = false;
+  /** Attempts that run, without the one that begins. Counted only if hedged. */
+  #underWay = 0;
 
   constructor(rules: ExchangeRules<C>, options: ExchangeOptions) {
     this.#rules = rules;
@@ -89,22 +94,33 @@ export abstract class Exchange<C, A extends Answer> {
 
   /** Makes an attempt, and resolves when the head of its response is here. */
   protected abstract send(client: C, attempt: Attempt): Promise<A>;
-  /** What an error of the last attempt means. */
-  protected abstract classify(error: unknown): Failure;
+  /** What an error of this attempt means. */
+  protected abstract classify(error: unknown, attempt: number): Failure;
   /** Whether the request's body can be sent once more from its beginning. */
   protected abstract get replayable(): boolean;
+  /** Whether two attempts can send it at the same time, and their answers be told apart. */
+  protected abstract get mayOverlap(): boolean;
   /** Keeps the attempt's slot until the body of the answer has ended. */
   protected abstract hold(attempt: Attempt, answer: A): void;
   /** Gives up an answer that nobody gets. */
   protected abstract drop(answer: A): void;
-  /** The last attempt is over, be it from outside: whatever is still under way of it, and has no answer yet, ends now. */
-  protected abstract cut(reason: unknown): void;
+  /** This attempt is over, or else the last one, be it from outside: whatever has no answer yet ends now. */
+  protected abstract cut(reason: unknown, attempt?: number): void;
+  /** Ends an answer that came too late: another attempt's was taken. */
+  protected abstract lose(answer: A): void;
   /** There will be no further attempt: this answer is the caller's, or, without one, the exchange has failed. */
   protected abstract end(answer?: A): void;
 
+  /** Whether attempts may run at the same time. */
+  protected get hedged(): boolean {
+    return this.#hedged;
+  }
+
   /** Runs it to its end. Resolves with a response of any status, rejects as `Client.call` does. */
   async run(): Promise<A> {
-    const { signal, key, avoid } = this.#options;
+    const { signal, key, avoid, hedge } = this.#options;
+    const { hedges } = this.#rules;
+    this.#hedged = hedges && hedge !== false && this.#idempotent && !this.#onlyOnce && this.mayOverlap;
     const options: CallOptions = {
       signal,
       key,
@@ -112,13 +128,16 @@ export abstract class Exchange<C, A extends Answer> {
       timeoutMs: this.#timeoutMs,
       attemptTimeoutMs: this.#options.attemptTimeoutMs,
       retryable: (error, number) => this.#retryable(error, number),
-      unsent: this.#options.unsent ?? this.#rules.unsent ?? ((error) => this.classify(error) === "unsent"),
+      unsent:
+        this.#options.unsent ?? this.#rules.unsent ?? ((error, number) => this.classify(error, number) === "unsent"),
+      hedge: this.#hedged,
     };
     let outcome: A | Invalid;
     try {
       outcome = await this.#rules.client.call((client, attempt) => this.#attempt(client, attempt), options);
+      if (this.#hedged) this.#dropRefused();
     } catch (error) {
-      this.cut(error);
+      if (!this.#hedged) this.cut(error);
       outcome = this.#giveUp(error);
     }
     if ("invalid" in outcome) {
@@ -131,9 +150,11 @@ export abstract class Exchange<C, A extends Answer> {
 
   /** What the next attempt says of itself: a flat list of names and values, or nothing. */
   protected chainHeaders(): string[] | undefined {
-    if (this.#seen === 0 && this.#endsAt === undefined) return undefined;
+    // Those that run may have been seen, too.
+    const seen = this.#seen + this.#underWay;
+    if (seen === 0 && this.#endsAt === undefined) return undefined;
     const headers: string[] = [];
-    if (this.#seen > 0) headers.push(ATTEMPT_HEADER, String(this.#seen + 1));
+    if (seen > 0) headers.push(ATTEMPT_HEADER, String(seen + 1));
     const { env } = this.#rules;
     const { attemptTimeoutMs = this.#rules.attemptTimeoutMs ?? Infinity } = this.#options;
     // This request is given up with its attempt, even if another one follows.
@@ -147,9 +168,9 @@ export abstract class Exchange<C, A extends Answer> {
     const { endpoint } = attempt;
     let answer: A;
     try {
-      answer = await this.send(client, attempt);
+      answer = await (this.#hedged ? this.#race(client, attempt) : this.send(client, attempt));
     } catch (error) {
-      if (this.classify(error) !== "invalid") {
+      if (this.classify(error, attempt.number) !== "invalid") {
         this.#failedAt = (this.#failedAt ?? new Set()).add(endpoint);
         throw error;
       }
@@ -162,10 +183,32 @@ export abstract class Exchange<C, A extends Answer> {
     return answer;
   }
 
+  /** An attempt beside which there may be others: its signal says when it has lost, and then nothing is left of it. */
+  async #race(client: C, attempt: Attempt): Promise<A> {
+    const { signal, number } = attempt;
+    let answer: A | undefined;
+    signal.addEventListener("abort", () => {
+      if (answer === undefined) this.cut(signal.reason, number);
+      else this.lose(answer);
+    });
+    const sending = this.send(client, attempt);
+    this.#underWay++;
+    try {
+      answer = await sending;
+    } finally {
+      this.#underWay--;
+    }
+    if (signal.aborted) this.lose(answer);
+    signal.throwIfAborted();
+    return answer;
+  }
+
   #refuse(answer: A, endpoint: Endpoint): StatusError {
     this.#failedAt = (this.#failedAt ?? new Set()).add(endpoint);
     const { method, path } = this.#options;
     const error = new StatusError(method, path, answer.statusCode, answer.headers, this.#allAsked());
+    // Of an attempt that ran at the same time.
+    this.#dropRefused();
     this.#refused = { error, answer };
     return error;
   }
@@ -180,9 +223,9 @@ export abstract class Exchange<C, A extends Answer> {
   }
 
   #retryable(error: unknown, attempt: number): boolean {
-    // Before the pause, not when the next attempt begins.
-    this.cut(error);
-    const unsent = this.classify(error) === "unsent";
+    // Before the pause, not when the next attempt begins. Where there may be others, its signal does it.
+    if (!this.#hedged) this.cut(error);
+    const unsent = this.classify(error, attempt) === "unsent";
     if (!unsent) this.#seen++;
     if (!this.replayable || (this.#onlyOnce && !unsent)) return false;
     const rule = this.#options.retryable ?? this.#rules.retryable;

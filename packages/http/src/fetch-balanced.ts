@@ -30,14 +30,17 @@ export async function fetchBalanced(
   input: string | URL,
   init: FetchInit,
 ): Promise<Response> {
-  const { key, avoid, timeoutMs, retryable, unsent, idempotent, incoming, headersTimeoutMs, bodyTimeoutMs } = init;
+  const { key, avoid, timeoutMs, attemptTimeoutMs, retryable, unsent, hedge, idempotent, incoming } = init;
+  const { headersTimeoutMs, bodyTimeoutMs } = init;
   const shared = {
     signal: init.signal ?? undefined,
     key,
     avoid,
     timeoutMs,
+    attemptTimeoutMs,
     retryable,
     unsent,
+    hedge,
     idempotent,
     incoming,
     headersTimeoutMs,

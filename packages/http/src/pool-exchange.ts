@@ -15,6 +15,8 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
   readonly #request: TransferOptions;
   readonly #body: ReplayStream | undefined;
   #transfer: Transfer | undefined;
+  /** Of attempts that may run at the same time: their transfers, by their numbers and by their answers. */
+  #rivals: Map<number | A, Transfer> | undefined;
 
   constructor(
     rules: ExchangeRules<InstancePool>,
@@ -39,25 +41,39 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
       chain === undefined
         ? this.#request
         : { ...this.#request, headers: replaceHeaders(this.#request.headers, chain) ?? null };
-    return this.sendTo(pool, request, attempt);
+    const answer = this.sendTo(pool, request, attempt);
+    return this.hedged ? this.#enter(attempt.number, transfer, answer) : answer;
   }
 
-  protected override classify(error: unknown): Failure {
+  async #enter(number: number, transfer: Transfer, answer: Promise<A>): Promise<A> {
+    const rivals = (this.#rivals ??= new Map());
+    rivals.set(number, transfer);
+    const given = await answer;
+    rivals.set(given, transfer);
+    return given;
+  }
+
+  protected override classify(error: unknown, attempt: number): Failure {
     if (this.#body?.failedWith(error) === true) return "invalid";
-    return classify(error, this.#transfer?.started === true);
+    return classify(error, this.transferOf(attempt)?.started === true);
   }
 
   protected override get replayable(): boolean {
     return this.#body?.replayable !== false;
   }
 
+  /** A stream has one reader. */
+  protected override get mayOverlap(): boolean {
+    return this.#body === undefined;
+  }
+
   /** Instead of listening to the attempt's signal: making one would take 15 % of all that a small request costs. */
-  protected override cut(reason: unknown): void {
-    this.#transfer?.cut(reason);
+  protected override cut(reason: unknown, attempt?: number): void {
+    this.transferOf(attempt)?.cut(reason);
   }
 
   protected override hold(attempt: Attempt): void {
-    this.#transfer?.hold(attempt);
+    this.transferOf(attempt.number)?.hold(attempt);
   }
 
   /** A stream that nobody will read on is given up. */
@@ -65,14 +81,15 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
     const body = this.#body;
     if (body === undefined) return;
     if (answer === undefined) body.close();
-    else this.#transfer?.whenEnded(() => body.close());
+    else this.transferOf(answer)?.whenEnded(() => body.close());
   }
 
   protected get body(): ReplayStream | undefined {
     return this.#body;
   }
 
-  protected get transfer(): Transfer | undefined {
-    return this.#transfer;
+  /** The transfer of an attempt or of its answer; without either, of the last one. */
+  protected transferOf(which?: number | A): Transfer | undefined {
+    return which === undefined || this.#rivals === undefined ? this.#transfer : this.#rivals.get(which);
   }
 }

@@ -9,7 +9,7 @@ import { type RequestBody, prepareBody } from "./request-body.ts";
 import { type RequestHeaders, mergeHeaders } from "./request-headers.ts";
 import { type Query, requestTarget } from "./request-target.ts";
 import type { TransferOptions } from "./transfer.ts";
-import { dumpBody } from "./unread-body.ts";
+import { destroyBody, dumpBody } from "./unread-body.ts";
 
 /** One request, as {@link HttpClient.request} is told. */
 export interface RequestOptions extends CallOptions {
@@ -83,7 +83,7 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     request: TransferOptions,
     body: ReturnType<typeof prepareBody>["content"],
   ) {
-    const { signal, key, avoid, timeoutMs, attemptTimeoutMs, retryable, unsent, idempotent, incoming } = options;
+    const { signal, key, avoid, timeoutMs, attemptTimeoutMs, retryable, unsent, hedge, idempotent, incoming } = options;
     const { method, path } = request;
     const known = {
       signal,
@@ -93,6 +93,7 @@ class RequestExchange extends PoolExchange<HttpResponse> {
       attemptTimeoutMs,
       retryable,
       unsent,
+      hedge,
       idempotent,
       incoming,
       method,
@@ -111,8 +112,12 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     dumpBody(answer.body);
   }
 
+  protected override lose(answer: HttpResponse): void {
+    destroyBody(answer.body);
+  }
+
   protected override end(answer?: HttpResponse): void {
-    if (answer !== undefined && this.#signal !== undefined) this.transfer?.follow(this.#signal, answer.body);
+    if (answer !== undefined && this.#signal !== undefined) this.transferOf(answer)?.follow(this.#signal, answer.body);
     super.end(answer);
   }
 }

@@ -33,6 +33,7 @@ export function requestRules(options: HttpClientOptions): RequestRules {
     maxReplayBytes: options.maxReplayBytes ?? 65_536,
     retryable: own?.retryable,
     unsent: own?.unsent,
+    hedges: own?.hedge !== undefined && own.hedge !== false,
     env: resolveEnv(own?.env ?? env),
     timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     attemptTimeoutMs: own?.attemptTimeoutMs,
