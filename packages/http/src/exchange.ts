@@ -16,6 +16,7 @@ import {
   servedBy,
 } from "./call-chain.ts";
 import { type Failure, isIdempotent } from "./failure.ts";
+import { hearReport } from "./hear-report.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
 
 /** The head of a response: all that an exchange has to know of it. */
@@ -178,6 +179,7 @@ export abstract class Exchange<C, A extends Answer> {
       attempt.hold()(CANCELLED);
       return { invalid: error };
     }
+    hearReport(attempt, answer);
     if (this.#rules.failureStatuses.has(answer.statusCode)) throw this.#refuse(answer, endpoint);
     this.hold(attempt, answer);
     return answer;
