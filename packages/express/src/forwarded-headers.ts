@@ -72,8 +72,8 @@ export function requestHeaders(request: IncomingMessage, hasBody: boolean, rules
 }
 
 /**
- * The headers for the caller, as a flat list of names and values: those of the answer without hop-by-hop ones and those
- * that `Connection` names. `Trailer` goes with the trailers, where the answer can have any.
+ * The headers for the caller, as a flat list of names and values: those of the answer without hop-by-hop ones, those
+ * that `Connection` names, and the instance's report of its load. `Trailer` goes with the trailers, where the answer can have any.
  */
 export function responseHeaders(
   answer: Readonly<IncomingHttpHeaders>,
@@ -84,7 +84,7 @@ export function responseHeaders(
   const headers: (string | string[])[] = trailers === undefined ? [] : ["trailer", trailers];
   for (const name in answer) {
     const value = answer[name];
-    if (value === undefined || HOP_BY_HOP.has(name) || named?.has(name) === true) continue;
+    if (value === undefined || NOT_FOR_CALLERS.has(name) || named?.has(name) === true) continue;
     headers.push(name, value);
   }
   return headers;
@@ -94,7 +94,7 @@ export function responseHeaders(
 export function answerTrailers(trailers: Readonly<IncomingHttpHeaders>): Record<string, string | string[]> | undefined {
   let kept: Record<string, string | string[]> | undefined;
   for (const [name, value] of Object.entries(trailers)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || NO_TRAILERS.has(name)) continue;
+    if (value === undefined || NOT_FOR_CALLERS.has(name) || NO_TRAILERS.has(name)) continue;
     kept ??= Object.create(null) as Record<string, string | string[]>;
     kept[name] = value;
   }
@@ -112,6 +112,13 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "trailer",
   "transfer-encoding",
   "upgrade",
+]);
+
+/** What is not passed on of an answer: how loaded an instance is, is for its clients, and the gateway is the one here. */
+const NOT_FOR_CALLERS: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  "endpoint-load-metrics",
+  "endpoint-load-metrics-bin",
 ]);
 
 /** What the gateway, or the client that it uses, says itself towards the instance. */

@@ -8,3 +8,4 @@ export {
 } from "./discovery.ts";
 export { type Gateway, type GatewayOptions, gateway } from "./gateway.ts";
 export { type Handler, type HealthOptions, type ReadinessCheck, health } from "./health.ts";
+export { type LoadReports, loadReports } from "./load-reports.ts";

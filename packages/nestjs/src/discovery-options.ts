@@ -62,6 +62,13 @@ export interface DiscoveryModuleOptions {
    * Default true. Of several registries one that says false decides.
    */
   readonly incoming?: boolean | undefined;
+  /**
+   * Whether every answer of the HTTP server says how many requests are in flight and how busy the event loop is, in the
+   * header `endpoint-load-metrics`, for clients whose policy heeds it, such as core's `prequal()` (see `loadReporter` of
+   * `@rollcall/http/server`). Whoever gets the answer can read it. Default false; of several registries one that says
+   * true decides.
+   */
+  readonly loadReports?: boolean | undefined;
 }
 
 /** What is said where the module is imported, and not by a factory: Nest has to know it before it makes anything. */
@@ -121,4 +128,5 @@ const CHECKS = {
   required: is.boolean,
   closeRegistry: is.boolean,
   incoming: is.boolean,
+  loadReports: is.boolean,
 };

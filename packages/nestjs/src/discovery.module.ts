@@ -18,13 +18,14 @@ import {
 } from "./discovery-options.ts";
 import { asyncFeatureProviders, featureProviders } from "./feature-providers.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
+import { LoadReports } from "./load-reports.ts";
 import { Registries, makeRegistry } from "./registries.ts";
 import { DEFAULT_REGISTRY, getRegistryToken } from "./tokens.ts";
 
 /** What there is once in an application, however many registries it has. */
 @Global()
 @Module({
-  providers: [Registries, DiscoveryClients, Announcer, IncomingRequests],
+  providers: [Registries, DiscoveryClients, Announcer, IncomingRequests, LoadReports],
   exports: [Registries, DiscoveryClients, Announcer],
 })
 export class DiscoveryCoreModule {}
