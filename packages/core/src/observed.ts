@@ -191,7 +191,10 @@ export class Observed implements Rated {
     // Who was asked before the ejection ended says nothing about the return.
     const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
     if (outcome.kind === "cancelled") {
-      if (isProbe) numbers[PROBED_AT] = -1;
+      // Slower than others, it is known to take at least so long; a probe then counts as one that hangs.
+      const isSlow = outcome.superseded === true && latencyMs > Math.max(numbers[MS], this.#fleet.ms);
+      if (isSlow) this.#learn(latencyMs, nowMs);
+      else if (isProbe) numbers[PROBED_AT] = -1;
     } else if (outcome.kind === "success") {
       const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
       numbers[RISK] = risk > RISK_LEAST ? risk : 0;

@@ -39,7 +39,8 @@ export interface PolicyState {
   started?(endpoint: Endpoint, nowMs: number): void;
   /**
    * Learns how a pick ended; its slot is still taken. A call during which the process itself stood still (its event loop
-   * was blocked) says nothing about the endpoint, and comes as `cancelled`. `nowMs` is the time of the end.
+   * was blocked) says nothing about the endpoint, and comes as `cancelled`. `nowMs` is the time of the end. One that was
+   * `superseded` by another attempt is no failure, but had not been answered for `latencyMs`.
    */
   observe?(endpoint: Endpoint, outcome: Outcome, latencyMs: number, nowMs?: number): void;
   /**

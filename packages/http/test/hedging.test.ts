@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import type { RetryOptions } from "@rollcall/core";
+import { type RetryOptions, retryBudget, roundRobin } from "@rollcall/core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createFetch } from "../src/fetch.ts";
 import type { HttpClient, HttpClientOptions } from "../src/index.ts";
@@ -225,4 +225,67 @@ describe("a hedged request", () => {
     await until(() => logs(servers).length === 4);
     expect(client.endpoints.map(({ stats }) => stats.failures)).toEqual([1, 1]);
   });
+});
+
+describe("five real servers, of which one answers one request in ten two seconds late", () => {
+  const CALLS = 1_200;
+
+  interface Run {
+    readonly p99Ms: number;
+    readonly requests: number;
+    readonly repeatedPosts: number;
+  }
+
+  /** Calls at a steady pace, one in ten of them a POST. */
+  async function run(hedge: RetryOptions["hedge"]): Promise<Run> {
+    let [requests, repeatedPosts, turn] = [0, 0, 0];
+    const servers = await Promise.all(
+      Array.from({ length: 5 }, (_, which) =>
+        httpServer((incoming, response) => {
+          requests++;
+          if (incoming.method === "POST" && incoming.headers["x-rollcall-attempt"] !== undefined) repeatedPosts++;
+          // No policy can learn from one in ten to stay away, and none should.
+          const late = which === 0 && ++turn % 10 === 0;
+          setTimeout(() => response.end("ok"), late ? 2_000 : 2);
+        }),
+      ),
+    );
+    const client = clientOf(servers, { policy: roundRobin(), retry: { hedge, budget: retryBudget() } });
+    const latencies: number[] = [];
+    const startedAt = performance.now();
+    const calls: Promise<void>[] = [];
+    while (calls.length < CALLS) {
+      const due = Math.min(CALLS, (performance.now() - startedAt) / 2.5);
+      while (calls.length < due) {
+        const method = calls.length % 10 === 7 ? "POST" : "GET";
+        const began = performance.now();
+        const call = client.request("/", { method }).then(async ({ body }) => {
+          await body.text();
+          if (method === "GET") latencies.push(performance.now() - began);
+        });
+        calls.push(call);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await Promise.all(calls);
+    expect(inFlight(client)).toEqual([0, 0, 0, 0, 0]);
+    await client.close();
+    for (const server of servers) await server.kill();
+    latencies.sort((a, b) => a - b);
+    // Without the first, which nobody can hedge for want of knowledge.
+    return { p99Ms: latencies[Math.floor(latencies.length * 0.99)] ?? NaN, requests, repeatedPosts };
+  }
+
+  it(
+    "are as fast as the four by a hedge in twenty calls at most, and no POST is sent twice",
+    { timeout: 30_000 },
+    async () => {
+      const [plain, hedged] = [await run(false), await run(true)];
+      expect(plain.requests).toBe(CALLS);
+      expect(plain.p99Ms).toBeGreaterThan(1_900);
+      expect(hedged.p99Ms).toBeLessThan(500);
+      expect(hedged.requests).toBeLessThanOrEqual(CALLS * 1.05);
+      expect(hedged.repeatedPosts).toBe(0);
+    },
+  );
 });

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { request } from "undici";
 import { discoveryDispatcher } from "../src/index.ts";
 import { certificateFor } from "./certificate.ts";
-import { clientOf, httpServer, inFlight, rawServer, registryOf } from "./servers.ts";
+import { clientOf, httpServer, inFlight, rawServer, registryOf, until } from "./servers.ts";
 
 const { key, cert } = certificateFor("lorem.test");
 
@@ -154,6 +154,7 @@ describe("HTTP/2", () => {
       seen.push(`${request.method} ${request.httpVersion}`);
       if (request.url === "/503") response.writeHead(503).end("no");
       else if (request.url === "/reset") request.stream.close(2);
+      else if (request.url === "/hang") request.stream.on("close", () => seen.push("given up"));
       else request.pipe(response);
     }).on("secureConnection", () => connections++);
     server.on("session", (session) => {
@@ -187,6 +188,22 @@ describe("HTTP/2", () => {
     expect(modern.seen).toEqual(Array.from({ length: 20 }, () => "POST 2.0"));
     expect(old.seen).toEqual(Array.from({ length: 20 }, () => "POST 1.1"));
     expect(modern.connections()).toBe(1);
+  });
+
+  it("resets the stream of an attempt that a hedge has overtaken, and keeps the connection", async () => {
+    await using modern = await http2Server();
+    await using old = await httpsServer();
+    const retry = { hedge: { minDelayMs: 50, ratio: 1 } };
+    await using client = clientOf([modern.instance, old.instance], { ...options(), retry });
+    for (let n = 0; n < 110; n++) await (await client.request("/")).body.text();
+    for (let n = 0; n < 2; n++) {
+      const { body } = await client.request("/hang");
+      expect(await body.text()).toBe("secret");
+    }
+    await until(() => modern.seen.includes("given up"));
+    expect(modern.connections()).toBe(1);
+    expect(inFlight(client)).toEqual([0, 0]);
+    expect(client.endpoints.map(({ stats }) => stats.failures)).toEqual([0, 0]);
   });
 
   it("keeps the rules: failing statuses and broken requests are repeated if idempotent, slots are given back", async () => {

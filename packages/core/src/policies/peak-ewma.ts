@@ -61,10 +61,18 @@ export function peakEwma(options: PeakEwmaOptions = {}): Policy {
         started(endpoint, nowMs) {
           recordOf(endpoint).askedAt ??= nowMs;
         },
-        observe(endpoint, { kind }, latencyMs, nowMs = env.now()) {
+        observe(endpoint, outcome, latencyMs, nowMs = env.now()) {
+          const { kind } = outcome;
           const latency = recordOf(endpoint);
           latency.askedAt = undefined;
-          if (kind === "cancelled") return;
+          if (kind === "cancelled") {
+            // Overtaken by another attempt: it takes at least so long.
+            if (outcome.superseded !== true || latencyMs <= decayed(latency, nowMs)) return;
+            latency.ms = latencyMs;
+            latency.isMeasured = true;
+            latency.at = nowMs;
+            return;
+          }
           latency.failed = kind === "failure";
           if (latency.failed) {
             latency.penaltyMs = Math.max(latencyMs, penaltyMs);
