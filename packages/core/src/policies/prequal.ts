@@ -16,8 +16,8 @@ const LOOK = { choices: 6, scanUpTo: 32 };
  * is nothing to tune.
  *
  * - Reports come with answers (see `loadReporter` of `@rollcall/http/server`), so none is asked for, and they cost no call.
- * - Calls of others count a third of own ones, as far as they are known: a report is worth less from answer to answer,
- *   and nothing after four seconds at most.
+ * - Calls of others count a third of own ones, as far as they are known: a report is worth less from answer time to
+ *   answer time, and nothing after four seconds at most.
  * - One that is much busier than the fleet gets less at once, whatever it has in flight: what waits for a blocked event
  *   loop is not counted by anybody.
  * - Whoever reports nothing is taken to be as loaded as the others. Where nobody does, it is `adaptive`, pick by pick.
