@@ -21,6 +21,7 @@ export class Arrivals extends VirtualEvent {
   readonly #client: (() => number) | undefined;
   readonly #share: () => number;
   readonly #luck: () => number;
+  readonly #isDrawnAnew: boolean;
   readonly #keys: number;
   readonly #key: () => number;
   #count = 0;
@@ -40,6 +41,7 @@ export class Arrivals extends VirtualEvent {
     }
     this.#share = randomStream(seed, "work");
     this.#luck = randomStream(seed, "luck");
+    this.#isDrawnAnew = scenario.workAgain === "anew";
     this.#keys = keys;
     this.#key = randomStream(seed, "key");
     this.#plan();
@@ -53,6 +55,7 @@ export class Arrivals extends VirtualEvent {
       startedAt: this.#time.nowMs,
       client,
       share: this.#share(),
+      isDrawnAnew: this.#isDrawnAnew,
       luck: this.#luck(),
       key: this.#keys === 0 ? undefined : `key-${Math.floor(this.#key() * this.#keys)}`,
     };

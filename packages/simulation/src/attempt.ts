@@ -22,6 +22,8 @@ export interface SimulatedCall {
   readonly client: number;
   /** How heavy it is: which share of calls is lighter. */
   readonly share: number;
+  /** Each attempt is as heavy as chance says. */
+  readonly isDrawnAnew: boolean;
   /** Decides whether a server that fails now and then fails it. */
   readonly luck: number;
   readonly key: string | undefined;
@@ -36,7 +38,8 @@ export interface AttemptOwner {
 export class Attempt extends VirtualEvent {
   readonly call: SimulatedCall;
   readonly server: Server;
-  /** From 0. */
+  /** How heavy it is: see {@link SimulatedCall}. */
+  readonly share: number;
   readonly luck: number;
   readonly owner: AttemptOwner;
   /** Its place at the endpoint, if the owner ends that by itself. */
@@ -60,7 +63,8 @@ export class Attempt extends VirtualEvent {
     super();
     this.call = call;
     this.server = server;
-    this.luck = number === 1 ? call.luck : rehash(call.luck * 2 ** 32, number) / 2 ** 32;
+    this.share = number > 1 && call.isDrawnAnew ? again(call.share, number + 1_000) : call.share;
+    this.luck = number === 1 ? call.luck : again(call.luck, number);
     this.owner = owner;
     this.lease = lease;
   }
@@ -75,4 +79,9 @@ export class Attempt extends VirtualEvent {
   override run(): void {
     this.server.finish(this);
   }
+}
+
+/** What chance says another time: the same for every policy. */
+function again(share: number, number: number): number {
+  return rehash(share * 2 ** 32, number) / 2 ** 32;
 }

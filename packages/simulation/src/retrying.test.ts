@@ -93,6 +93,26 @@ describe("a total outage", () => {
 });
 
 describe("hedging", () => {
+  it("takes the tail off where chance at the server makes it, and not where calls are heavy themselves", async () => {
+    const scenario: Scenario = {
+      ...ONE_DEAD,
+      servers: [{ count: 10 }],
+      load: { utilisation: 0.3 },
+      durationMs: 20_000,
+    };
+    const p99 = async (workAgain: "same" | "anew", hedge: boolean): Promise<number> =>
+      (await simulate({ ...scenario, workAgain }, { policy: adaptive(), retry: { hedge } })).latencyMs.p99;
+    const [heavy, anyhow, chance, hedged] = await Promise.all([
+      p99("same", false),
+      p99("same", true),
+      p99("anew", false),
+      p99("anew", true),
+    ]);
+    expect(chance).toBe(heavy);
+    expect(hedged).toBeLessThan(0.85 * chance);
+    expect(anyhow).toBeGreaterThanOrEqual(heavy);
+  });
+
   it("answers 99.99 % of the Buoyant replay within a second, for a few hundredths more load", async () => {
     for (const seed of [1, 2, 3]) {
       const { inTarget, amplification } = await simulate(scenarios.buoyant, {

@@ -30,6 +30,7 @@ describe("a scenario", () => {
     ["load.perSecond", { load: { perSecond: 1, utilisation: 1 } }],
     ["load.utilisation", { load: { utilisation: Infinity } }],
     ["load.utilisation", { load: { utilisation: 0.5 }, servers: [{ workers: Infinity }] }],
+    ["workAgain", { workAgain: "never" }],
     ["arrivals", { arrivals: "bursty" }],
     ["clients", { clients: 0 }],
     ["keys", { keys: 1.5 }],

@@ -42,6 +42,11 @@ export interface Scenario {
   readonly servers: readonly ServerGroup[];
   /** The work of a call, in milliseconds of a worker of speed 1. */
   readonly work: Distribution;
+  /**
+   * Whether a further attempt of a call is as much work as the first, `same`: a heavy call is heavy everywhere; or is drawn
+   * `anew`: what takes long is chance at the server, which is what hedging is good for. Default `same`.
+   */
+  readonly workAgain?: "same" | "anew" | undefined;
   readonly load: Load;
   /** `poisson`: independent of each other; `uniform`: evenly spaced, each client in its turn. Default `poisson`. */
   readonly arrivals?: "poisson" | "uniform" | undefined;
@@ -107,6 +112,7 @@ const SCENARIO = {
   name: required(is.nonEmptyString),
   servers: required(each(is.shape(GROUP))),
   work: required(checkDistribution),
+  workAgain: is.oneOf("same", "anew"),
   load: required((value, path) => {
     const isShare = typeof value === "object" && value !== null && "utilisation" in value;
     checkOptions(path, value, isShare ? { utilisation: required(POSITIVE) } : { perSecond: required(POSITIVE) });

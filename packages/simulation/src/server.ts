@@ -105,7 +105,7 @@ export class Server {
   #begin(attempt: Attempt): void {
     const { nowMs } = this.#time;
     const { reader } = this;
-    const work = this.workOf(attempt.call.share, reader.at(nowMs));
+    const work = this.workOf(attempt.share, reader.at(nowMs));
     this.#busy++;
     this.workDone += work;
     attempt.isWorkedOn = true;
