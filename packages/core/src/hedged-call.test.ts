@@ -305,6 +305,25 @@ describe("a hedged call", () => {
     expect(started - 380).toBe(25);
   });
 
+  it("gives what there is to the slowest: who is refused asks again when twice as late", async () => {
+    let tokens = 0;
+    const budget = { deposit: () => undefined, withdraw: () => tokens-- > 0 };
+    const world = await warmWorld({ budget });
+    const startedAt = world.clock.now();
+    const starts: number[] = [];
+    const call = world.call((client, attempt) => {
+      starts.push(Math.round(world.clock.now() - startedAt));
+      return after(world, attempt.number === 1 ? 1_000 : 10)(client, attempt);
+    });
+    await world.clock.advance(35);
+    tokens = 1;
+    await world.clock.advance(1_000);
+    await call;
+    // Refused after 10 ms and after 10 + 20.
+    expect(starts).toEqual([0, 72]);
+    expectClean(world);
+  });
+
   it("charges hedges to the budget of the retries", async () => {
     let tokens = 2;
     const budget = { deposit: () => undefined, withdraw: () => tokens-- > 0 };

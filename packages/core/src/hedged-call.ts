@@ -28,6 +28,8 @@ export class HedgedCall<C> extends RetriedCall<C> {
   readonly #hedging: Hedging;
   readonly #racing = new Set<Racer>();
   #hedges = 0;
+  /** How many times the usual delay to wait. */
+  #patience = 1;
   #cancelTimer: (() => void) | undefined;
   #winner: Racer | undefined;
   /** Why those who were overtaken were aborted. */
@@ -58,9 +60,12 @@ export class HedgedCall<C> extends RetriedCall<C> {
       };
       const hedge = (): void => {
         const lease = this.#pickOther();
-        if (lease === undefined) return;
-        this.#hedges++;
-        start(lease, ++this.attempts, true);
+        // Asked again when twice as late: what the budget has for few is to go to the slowest.
+        if (lease === undefined) this.#patience *= 2;
+        else {
+          this.#hedges++;
+          start(lease, ++this.attempts, true);
+        }
         this.#await(hedge);
       };
       start(first, number, false);
@@ -80,7 +85,8 @@ export class HedgedCall<C> extends RetriedCall<C> {
   /** Has `hedge` run when most attempts would have been answered, unless this one has ended by then. */
   #await(hedge: () => void): void {
     const { env, maxAttempts } = this.rules;
-    const { delayMs, maxHedges } = this.#hedging;
+    const { maxHedges } = this.#hedging;
+    const delayMs = this.#hedging.delayMs * this.#patience;
     if (this.#racing.size === 0 || this.#hedges >= maxHedges || this.attempts >= maxAttempts) return;
     if (delayMs >= this.leftMs()) return;
     const dueAt = env.now() + delayMs;
