@@ -3,7 +3,7 @@ import {
   type Balancer,
   type Call,
   type Env,
-  RetryError,
+  type RetryError,
   type RetryOptions,
   isDiscoveryError,
   retry,
@@ -22,6 +22,8 @@ export class RetryingCaller implements AttemptOwner {
   open = 0;
   /** Promises may be under way: let them run before time goes on. */
   stirred = false;
+  /** What no call should throw: a policy or an option is broken. */
+  broken: { readonly error: unknown } | undefined;
 
   /** The client with number n lives in `envs[n]`. */
   constructor(balancers: readonly Balancer<Server>[], envs: readonly Env[], options: RetryOptions, parts: CallerParts) {
@@ -44,7 +46,9 @@ export class RetryingCaller implements AttemptOwner {
       },
       (error: unknown) => {
         this.open--;
-        tally.ended(call, resultOf(error), now());
+        const result = resultOf(error);
+        if (result === undefined) this.broken ??= { error };
+        else tally.ended(call, result, now());
       },
     );
   }
@@ -84,10 +88,11 @@ interface Waiting {
   readonly report: CallAttempt["report"];
 }
 
-/** How the last attempt ended. */
-function resultOf(error: unknown): Result {
-  if (!(error instanceof RetryError)) throw error;
-  const last = error.errors.at(-1);
+/** How the last attempt ended; undefined: as no attempt should. */
+function resultOf(error: unknown): Result | undefined {
+  if (!isDiscoveryError(error, "RETRY")) return undefined;
+  const last: unknown = (error as RetryError).errors.at(-1);
   if (last instanceof AttemptError) return last.result;
-  return isDiscoveryError(last, "NO_ENDPOINTS") ? "none" : "timeout";
+  if (isDiscoveryError(last, "NO_ENDPOINTS")) return "none";
+  return isDiscoveryError(last, "TIMEOUT") ? "timeout" : undefined;
 }

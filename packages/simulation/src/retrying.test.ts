@@ -1,4 +1,4 @@
-import { adaptive, leastRequest, retryBudget, roundRobin } from "@rollcall/core";
+import { type Policy, adaptive, leastRequest, retryBudget, roundRobin } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import type { Scenario } from "./scenario.ts";
 import { scenarios } from "./scenarios/scenarios.ts";
@@ -68,6 +68,21 @@ describe("a simulation with retries", () => {
     const { results, calls } = await simulate(nobody, { policy: roundRobin(), retry: { maxAttempts: 1 } });
     expect(results.none / calls).toBeCloseTo(0.5, 1);
     expect(results.ok + results.none).toBe(calls);
+  });
+});
+
+describe("a policy that throws", () => {
+  const broken: Policy = {
+    name: "broken",
+    create: () => ({
+      picker: () => () => {
+        throw new Error("no idea");
+      },
+    }),
+  };
+
+  it.each([undefined, {}])("ends the simulation, with retries or without: %j", async (retry) => {
+    await expect(simulate(ONE_DEAD, { policy: broken, retry })).rejects.toThrow("no idea");
   });
 });
 

@@ -88,6 +88,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions): Pr
     while ((!arrivals.isOver || caller.open > 0) && time.step()) {
       if (!caller.stirred && !time.woke) continue;
       await settled();
+      if (caller.broken !== undefined) throw caller.broken.error;
       caller.stirred = false;
       time.woke = false;
     }
