@@ -53,7 +53,7 @@ export class RetriedCall<C> {
         const picked = this.#pick();
         lease = picked instanceof Promise ? await picked : picked;
         const value = await this.ask(lease, number, fn);
-        this.rules.fruitless = 0;
+        this.rules.succeeded(this.attempts);
         return value;
       } catch (error) {
         signal?.throwIfAborted();

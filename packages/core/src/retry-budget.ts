@@ -6,8 +6,8 @@ export interface RetryBudget {
   /** Notes a call. */
   deposit(): void;
   /**
-   * Whether a retry may be made now; if so, it is counted. `fruitless` is how many this client has made since one of its
-   * calls last went well.
+   * Whether a retry may be made now; if so, it is counted. `fruitless` is how many this client has made that brought
+   * nothing, less what has gone well since; a budget may ignore it.
    */
   withdraw(fruitless?: number): boolean;
 }
@@ -25,7 +25,7 @@ export interface RetryBudgetOptions {
 
 const SLOT_MS = 1_000;
 const SLOTS = 10;
-/** So many retries in a row without a single good answer, or this share of the calls of the last second or two, are an outage. */
+/** So many retries that brought nothing, or this share of the calls of the last second or two, are an outage. */
 const FRUITLESS = 10;
 const FRUITLESS_SHARE = 0.05;
 
@@ -33,12 +33,12 @@ const FRUITLESS_SHARE = 0.05;
  * Makes a {@link RetryBudget} over a sliding window of ten seconds: retries are allowed while there were fewer than
  * `max(least, ratio · calls + perSecond · seconds)` in it, the seconds counted from the first call. Holds no timer.
  *
- * While nothing works at all, what was saved is not spent: more than a few retries in a row without one good call in
- * between, and only `least` of them are allowed until there is one. A retry is worth its load where another endpoint may do
- * better; where none does, a fifth more is too much, and three services in a row would make it three quarters.
+ * While hardly anything works, what was saved is not spent: after more than a few retries that brought nothing, only
+ * `least` of them are allowed until calls go well again. A retry is worth its load where another endpoint may do better;
+ * where none does, a fifth more is too much, and three services in a row would make it three quarters.
  *
  * Source: the constants are those of Finagle's RetryBudget (20 %, 10 per second, 10 s) and Envoy's (at least 3); that
- * retries end in an outage is gRPC's retry throttling (proposal A6), which a good answer ends here at once.
+ * retries end in an outage is gRPC's retry throttling (proposal A6), here by whether they help, not by whether calls fail.
  */
 export function retryBudget(options: RetryBudgetOptions = {}): RetryBudget {
   checkOptions("", options, { ratio: is.number(0), perSecond: is.number(0), least: is.number(0), env: is.env });

@@ -1,4 +1,4 @@
-import { manualClock } from "@rollcall/testing";
+import { manualClock, seededRandom } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
 import { drivenInstancer } from "../test/driven-instancer.ts";
 import { lorems } from "../test/lorem.ts";
@@ -7,6 +7,7 @@ import { rejection, settlement } from "../test/settlement.ts";
 import { type Balancer, createBalancer } from "./balancer.ts";
 import { createEndpointer } from "./endpointer.ts";
 import { InvalidOptionError, TimeoutError } from "./errors.ts";
+import { roundRobin } from "./policies/round-robin.ts";
 import { type CallOptions, retry } from "./retry.ts";
 import { retryBudget } from "./retry-budget.ts";
 
@@ -230,26 +231,49 @@ describe("the retry budget", () => {
       [attempts, calls] = [0, 0];
       for (let n = 0; n < 3; n++) await second(false);
       expect([goodSeconds, attempts / calls <= 1.05]).toEqual([goodSeconds, true]);
-      // As soon as one goes well, the next ones are tried again.
+      // As soon as calls go well, the next ones are tried again.
       await second(true);
       expect(await retryError(world.call(() => Promise.reject(down)))).toMatchObject({ reason: "attempts" });
     }
   });
 
-  it("goes on where most fail, but not all", async () => {
-    const world = retryWorld({ backoff: () => 0 });
-    let [attempts, good] = [0, 0];
-    for (let n = 0; n < 1_000; n++) {
-      const call = world.call(() => (++attempts % 4 === 0 ? "done" : Promise.reject(down)));
-      await call.then(
-        () => good++,
-        () => undefined,
-      );
+  it.each([
+    // A fifth, and ten a second.
+    [0.25, 1.25, 1.35],
+    [0.5, 1.25, 1.35],
+    [0.6, 1.25, 1.35],
+    // More load than use.
+    [0.8, 1, 1.12],
+    [0.9, 1, 1.06],
+    [0.97, 1, 1.04],
+  ])(
+    "goes on as long as it helps: where %d of all attempts fail, they are %d to %d times the calls",
+    async (share, least, most) => {
+      const random = seededRandom(1);
+      const world = retryWorld({ backoff: () => 0 });
+      let [attempts, calls] = [0, 0];
+      for (; calls < 4_000; calls++) {
+        const call = world.call(() => {
+          attempts++;
+          return random() < share ? Promise.reject(down) : "done";
+        });
+        await call.catch(() => undefined);
+        world.clock.advanceSync(10);
+      }
+      expect(attempts / calls).toBeGreaterThan(least);
+      expect(attempts / calls).toBeLessThan(most);
+    },
+  );
+
+  it("pays for an endpoint that always fails, among others that do not", async () => {
+    const world = retryWorld({ backoff: () => 0 }, lorems(5), roundRobin());
+    let failed = 0;
+    for (let n = 0; n < 4_000; n++) {
+      await world.call((client) => (client === "1" ? Promise.reject(down) : "done")).catch(() => failed++);
       world.clock.advanceSync(10);
     }
-    // A fifth, and ten a second.
-    expect(attempts).toBeGreaterThan(1_200);
-    expect(good).toBeGreaterThan(300);
+    // A quarter of the calls want a retry, and the budget has a fifth, and ten a second.
+    expect(failed).toBeLessThan(20);
   });
 
   it("may be shared by several clients", async () => {

@@ -5,6 +5,11 @@ import type { Latch } from "./latch.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
 import type { RetryOptions } from "./retry.ts";
 
+/** So many retries may be made for one that helps: with fewer good ones they are more load than use. */
+const FRUIT = 3;
+/** What a call that goes well at once leaves of the retries that brought nothing: it says little about the next one. */
+const SOLACE = 0.98;
+
 /** The options of {@link retry} with their defaults; shared by all calls. */
 export class RetryRules {
   readonly env: Env;
@@ -18,8 +23,8 @@ export class RetryRules {
   /** Only if calls are hedged. */
   readonly hedging: Hedging | undefined;
   readonly closed: Latch;
-  /** Retries and hedges since a call last went well. */
-  fruitless = 0;
+  /** Retries and hedges that brought nothing, less what has gone well since. */
+  #fruitless = 0;
 
   constructor(options: RetryOptions, closed: Latch) {
     this.closed = closed;
@@ -39,8 +44,15 @@ export class RetryRules {
   withdraw(): boolean {
     const { budget } = this;
     if (budget === undefined) return true;
-    if (!budget.withdraw(this.fruitless)) return false;
-    this.fruitless++;
+    if (!budget.withdraw(this.#fruitless)) return false;
+    this.#fruitless++;
     return true;
+  }
+
+  /** Notes that a call went well, after so many attempts. */
+  succeeded(attempts: number): void {
+    if (this.#fruitless === 0) return;
+    if (attempts > 1) this.#fruitless = Math.max(0, this.#fruitless - FRUIT);
+    else this.#fruitless *= SOLACE;
   }
 }
