@@ -19,7 +19,7 @@ async function pair(slowMs = 2_000): Promise<readonly [Late, Late]> {
   const start = async (): Promise<Late> => {
     const log: string[] = [];
     const server = await httpServer(async (incoming: IncomingMessage, response: ServerResponse) => {
-      const attempt = incoming.headers["x-rollcall-attempt"] ?? "1";
+      const attempt = String(incoming.headers["x-rollcall-attempt"] ?? 1);
       if (!incoming.url?.startsWith("/slow")) {
         response.end("ok");
         return;
@@ -148,7 +148,7 @@ describe("a hedged request", () => {
     const { statusCode, body } = await client.request("/slow");
     expect([statusCode, await body.text()]).toEqual([200, "good"]);
     await until(() => inFlight(client).every((slots) => slots === 0));
-    expect(client.endpoints.map(({ stats }) => stats.failures).toSorted()).toEqual([0, 1]);
+    expect(client.endpoints.map(({ stats }) => stats.failures).toSorted((a, b) => a - b)).toEqual([0, 1]);
   });
 
   it("hands over the last bad answer where all are bad", async () => {
