@@ -26,7 +26,7 @@ describe("adaptive, in fleets of ten with all that goes wrong, at three loads", 
       played.push({ scenario, least, its: await simulate(scenario, { policy: adaptive() }) });
     }
     pairs = played;
-  }, 40_000);
+  }, 60_000);
 
   const ratios = (of: (report: Report) => number): number[] => pairs.map(({ its, least }) => of(its) / of(least));
 
@@ -53,7 +53,7 @@ describe("adaptive, in fleets of ten with all that goes wrong, at three loads", 
     expect(Math.max(...shares)).toBeLessThanOrEqual(0.002);
   });
 
-  it("fails nothing with retries and a time-out for attempts", { timeout: 20_000 }, async () => {
+  it("fails nothing with retries and a time-out for attempts", async () => {
     for (const scenario of scenarios.ten.filter(({ name }) => /^(all|failing fast|unreachable) 85/.test(name))) {
       const { failures, amplification } = await simulate(scenario, {
         policy: adaptive(),
@@ -64,7 +64,7 @@ describe("adaptive, in fleets of ten with all that goes wrong, at three loads", 
     }
   });
 
-  it("does not collapse when all goes wrong at once, whatever the dice say", { timeout: 30_000 }, async () => {
+  it("does not collapse when all goes wrong at once, whatever the dice say", async () => {
     const all = scenarios.ten.find(({ name }) => name.startsWith("all 85"));
     if (all === undefined) throw new Error("there is no such scenario");
     for (let seed = 1; seed <= 6; seed++) {

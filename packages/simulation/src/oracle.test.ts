@@ -12,11 +12,10 @@ describe("the oracle", () => {
     ...scenarios.ten.filter(({ name }) => name.includes("85")),
     scenarios.twoSlowOfFour,
     scenarios.churn,
-    scenarios.queueing.antagonists,
+    { ...scenarios.queueing.antagonists, durationMs: 6_000 },
   ];
   it.each(played.map((scenario) => [scenario.name, scenario] as const))(
     "is never behind a policy: %s",
-    { timeout: 20_000 },
     async (_, scenario) => {
       const least = await simulate(scenario, { policy: oracle });
       for (const policy of POLICIES) {

@@ -52,7 +52,7 @@ describe("the queueing table", () => {
     ["speeds 2:1, least request of two", scenarios.queueing.speeds, twoChoices, 234],
     ["speeds 2:1, least request of all", scenarios.queueing.speeds, scan, 212],
     ["speeds 2:1, Peak-EWMA", scenarios.queueing.speeds, twoChoicesEwma, 121],
-  ])("agrees with another simulation within 4 %: %s", { timeout: 20_000 }, async (_, scenario, policy, p99) => {
+  ])("agrees with another simulation within 4 %: %s", async (_, scenario, policy, p99) => {
     const its = await mean(scenario, policy, 3, ({ latencyMs }) => latencyMs.p99);
     expect(its / p99).toBeGreaterThan(0.96);
     expect(its / p99).toBeLessThan(1.04);

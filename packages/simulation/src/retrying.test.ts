@@ -90,7 +90,7 @@ describe("a total outage", () => {
   const forEver: Scenario = {
     ...scenarios.outage,
     servers: [{ count: 10, faults: [{ kind: "dead", fromMs: 2_000 }] }],
-    durationMs: 10_000,
+    durationMs: 6_000,
   };
 
   it("triples the load with three attempts and no budget", async () => {
@@ -138,5 +138,5 @@ describe("hedging", () => {
       expect(inTarget).toBeGreaterThanOrEqual(0.9999);
       expect(amplification).toBeLessThan(1.05);
     }
-  }, 20_000);
+  });
 });
