@@ -13,6 +13,9 @@ const BUSY_MARGIN = 0.35;
 const BUSY_FACTOR = 10;
 /** The means of the fleet run over about so many reports. */
 const SAMPLES = 64;
+/** More is taken for so much: whoever says what cannot be must not decide the fleet's means for all others. */
+const MOST_OTHERS = 10_000;
+const MOST_UTILIZATION = 2;
 
 /** The means of what the endpoints of one balancer report. */
 export class ReportedFleet {
@@ -43,6 +46,7 @@ export class Reported {
   readonly #fleet: ReportedFleet;
   /** For a weight of 1. */
   #others = 0;
+  #utilization = 0;
 
   constructor(endpoint: Endpoint, fleet: ReportedFleet) {
     this.#endpoint = endpoint;
@@ -51,15 +55,21 @@ export class Reported {
 
   learn(report: LoadReport, nowMs: number): void {
     const { instance, stats } = this.#endpoint;
+    // It is not picked from any more, and calls for a weight of 1 are nothing that it has.
+    if (instance.weight === 0) return;
     const fleet = this.#fleet;
     this.report = report;
     this.at = nowMs;
     if (report.inFlight !== undefined) {
       // The call that carries the report is in flight still for us, and not counted by it.
-      this.#others = Math.max(0, report.inFlight - Math.max(0, stats.inFlight - 1)) / instance.weight;
+      const others = Math.max(0, report.inFlight - Math.max(0, stats.inFlight - 1));
+      this.#others = Math.min(MOST_OTHERS, others / instance.weight);
       fleet.others.add(this.#others);
     }
-    if (report.utilization !== undefined) fleet.utilization.add(report.utilization);
+    if (report.utilization !== undefined) {
+      this.#utilization = Math.min(MOST_UTILIZATION, report.utilization);
+      fleet.utilization.add(this.#utilization);
+    }
   }
 
   /** By how much a call costs more than own measurements say. Exactly 1 where nobody reports. */
@@ -74,7 +84,7 @@ export class Reported {
     }
     const own = stats.inFlight + 1;
     const factor = (own + OTHERS_SHARE * others * instance.weight) / own;
-    const excess = (report.utilization ?? 0) - fleet.utilization.value - BUSY_MARGIN;
+    const excess = (report.utilization === undefined ? 0 : this.#utilization) - fleet.utilization.value - BUSY_MARGIN;
     return excess > 0 ? factor * (1 + BUSY_FACTOR * excess * fade(ageMs / BUSY_MS)) : factor;
   }
 }

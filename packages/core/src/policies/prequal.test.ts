@@ -165,6 +165,32 @@ describe("prequal", () => {
     expect(share("i0")).toBeLessThan(0.01);
   });
 
+  it.each([0, 5])("learns nothing of the others from one that is being drained, and has %i calls left", (inFlight) => {
+    const three = fleet(prequal(), 3);
+    const last = [three.balancer.pick(), three.balancer.pick(), three.balancer.pick()];
+    three.set(ids(3).map((id) => ({ id, weight: id === "i0" ? 0 : 1 })));
+    for (const pick of last) {
+      pick.report?.({ inFlight, utilization: 0.1 });
+      pick.done({ kind: "success" });
+    }
+    const share = play(three, 1_000, 2, (id) => ({ afterMs: 10, report: busyWith(id === "i1" ? 20 : 0, three, id) }));
+    expect(share("i1")).toBeLessThan(0.2);
+  });
+
+  it("is not led astray for long by one that says what cannot be", () => {
+    const four = fleet(prequal(), 4);
+    const absurd = { inFlight: 1e300, utilization: 1e308 };
+    play(four, 100, 1, (id) => ({ afterMs: 10, report: id === "i0" ? absurd : { inFlight: 3, utilization: 0.1 } }));
+    play(four, 4_000, 1, (id) => ({ afterMs: 10, report: { inFlight: 3, utilization: id === "i1" ? 0.9 : 0.1 } }));
+    const share = play(four, 2_000, 1, (id) => ({
+      afterMs: 10,
+      report: { inFlight: 3, utilization: id === "i1" ? 0.9 : 0.1 },
+    }));
+    for (const cost of costs(four)) expect(cost).toBeLessThan(1_000);
+    expect(share("i0")).toBeGreaterThan(0.2);
+    expect(share("i1")).toBeLessThan(0.1);
+  });
+
   it("tells what was said, and chooses by it as it says", () => {
     const three = fleet(prequal(), 3);
     for (let n = 0; n < 600; n++) {
