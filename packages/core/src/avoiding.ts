@@ -26,7 +26,20 @@ export function pickAvoiding<E extends Endpoint>(
   return isNonEmpty(others) ? state.picker(others)(request, nowMs) : picker(request, nowMs);
 }
 
-/** Any endpoint of a set that is not to be avoided: the last resort of a policy whose own choice is exhausted. */
-export function anyOther<E extends Endpoint>(endpoints: readonly E[], avoid: ReadonlySet<Endpoint>): E | undefined {
-  return endpoints.find((endpoint) => !avoid.has(endpoint));
+/**
+ * Any endpoint of a set that is not to be avoided: the last resort of a policy whose own choice is exhausted. Chance decides
+ * where to begin: otherwise all retries of a fleet of clients would meet at the same one.
+ */
+export function anyOther<E extends Endpoint>(
+  endpoints: readonly E[],
+  avoid: ReadonlySet<Endpoint>,
+  draw: (bound: number) => number,
+): E | undefined {
+  const { length } = endpoints;
+  const start = draw(length);
+  for (let step = 0; step < length; step++) {
+    const endpoint = endpoints[(start + step) % length];
+    if (endpoint !== undefined && !avoid.has(endpoint)) return endpoint;
+  }
+  return undefined;
 }

@@ -1,6 +1,8 @@
+import { pickAvoiding } from "./avoiding.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Env } from "./env.ts";
 import { InvalidOptionError } from "./errors.ts";
+import { hash } from "./hash.ts";
 import { is, required } from "./options.ts";
 import type { NonEmpty, Picker, Policy, PolicyState } from "./policy.ts";
 
@@ -28,7 +30,8 @@ export function reportOf(state: PolicyState): Pick<PolicyState, "report"> {
 export function checkChild(child: unknown, refused: Readonly<Record<string, string>> = {}): void {
   required(is.policy)(child, "child");
   for (let each: Policy | undefined = child as Policy; each !== undefined; each = each.child) {
-    const base = each.name.replace(/[+(].*$/, "");
+    // Who writes no TypeScript may have left the name out.
+    const base = String(each.name).replace(/[+(].*$/, "");
     const reason = refused[base];
     if (reason !== undefined) throw new InvalidOptionError("child", reason, each.name);
   }
@@ -75,11 +78,16 @@ export class Branches {
   /** Made to see what hooks there are; the first group takes it. */
   #spare: PolicyState | undefined;
 
-  /** The picker of a group. */
+  /** The picker of a group, which takes one that is to be avoided only if the group has no other. */
   picker<E extends Endpoint>(group: unknown, endpoints: NonEmpty<E>, all: NonEmpty<E>): Picker<E> {
     const state = this.#state(group);
     for (const endpoint of endpoints) this.#stateOf.set(endpoint, state);
-    return state.picker(endpoints, all);
+    const picker = state.picker(endpoints, all);
+    return (request, nowMs) => {
+      const { avoid } = request;
+      if (avoid === undefined || avoid.size === 0) return picker(request, nowMs);
+      return pickAvoiding(state, picker, endpoints, request, avoid, nowMs);
+    };
   }
 
   /** The state of a group if it has been used; changes nothing. */
@@ -102,6 +110,17 @@ export class Branches {
     return state;
   }
 }
+
+/**
+ * Where a key stands among shares, in [0, bound): always at the same place, so that its group changes only when the shares
+ * do.
+ */
+export function standing(key: string, bound: number): number {
+  return Math.floor((hash(key, STANDING) / 2 ** 32) * bound);
+}
+
+/** Independent of where in its group the key belongs. */
+const STANDING = 0x5bd1e995;
 
 /** Sorts a set into groups, in the order of their first members. */
 export function groupsOf<K, E extends Endpoint>(

@@ -50,9 +50,14 @@ export interface PolicyState {
   report?(endpoint: Endpoint, report: LoadReport, nowMs: number): void;
   /**
    * Tells what it thinks of a set, as a pick with this request would find it (with its `avoid`). Must change nothing:
-   * neither the state nor the chance of `env`.
+   * neither the state nor the chance of `env`. `all` as for `picker`.
    */
-  explain?<E extends Endpoint>(endpoints: NonEmpty<E>, request: PickRequest, nowMs: number): PolicyView;
+  explain?<E extends Endpoint>(
+    endpoints: NonEmpty<E>,
+    request: PickRequest,
+    nowMs: number,
+    all?: NonEmpty<E>,
+  ): PolicyView;
 }
 
 /** The policy of balancers and clients that were given none: today {@link roundRobin}. */

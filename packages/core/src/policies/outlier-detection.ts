@@ -58,7 +58,15 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
       let nextReturnAt = Infinity;
       let sweptAt = -Infinity;
 
-      const ejectedCount = (): number => current.filter((endpoint) => recordOf(endpoint).ejection.isOut).length;
+      let [out, countedFor] = [0, -1];
+      /** Counted once per change: where all fail and no more may be out, every failure asks. */
+      const ejectedCount = (): number => {
+        if (countedFor !== version) {
+          out = current.filter((endpoint) => recordOf(endpoint).ejection.isOut).length;
+          countedFor = version;
+        }
+        return out;
+      };
 
       const eject = (health: Health, nowMs: number): void => {
         health.failures = 0;
@@ -107,6 +115,12 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
       const picker = <E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E> = endpoints): Picker<E> => {
         current = endpoints;
         amnesty();
+        version++;
+        // Who was away for a while, drained, comes back with what he left with.
+        nextReturnAt = endpoints.reduce(
+          (next, endpoint) => Math.min(next, recordOf(endpoint).ejection.until ?? Infinity),
+          Infinity,
+        );
         let builtFor = -1;
         let set: NonEmpty<E> = endpoints;
         let inner: Picker<E> = () => endpoints[0];
@@ -143,7 +157,7 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
           const { avoid } = request;
           if (avoid === undefined || !avoid.has(endpoint)) return endpoint;
           // Rather one that is out than one that this call has tried already.
-          return anyOther(set, avoid) ?? anyOther(endpoints, avoid) ?? endpoint;
+          return anyOther(set, avoid, draw) ?? anyOther(endpoints, avoid, draw) ?? endpoint;
         };
       };
 
@@ -161,7 +175,8 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
           const { probedAt } = ejection;
           const isProbe = ejection.isOnProbation && probedAt !== undefined && nowMs - latencyMs >= probedAt - 1e-6;
           if (outcome.kind === "cancelled") {
-            if (isProbe) ejection.probedAt = undefined;
+            // One that was overtaken by another attempt hangs: the next one has to wait for as long.
+            if (isProbe && outcome.superseded !== true) ejection.probedAt = undefined;
             return;
           }
           const isGood = outcome.kind === "success";
@@ -181,13 +196,13 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
           else if (nowMs - sweptAt >= detectors.intervalMs) sweep(nowMs);
         },
         ...reportOf(state),
-        explain(endpoints, request, nowMs) {
+        explain(endpoints, request, nowMs, all = endpoints) {
           const isIn = (endpoint: Endpoint): boolean => {
             const { until } = recordOf(endpoint).ejection;
             return until === undefined || nowMs >= until;
           };
           const well = endpoints.filter(isIn);
-          const view = state.explain?.(isNonEmpty(well) ? well : endpoints, request, nowMs);
+          const view = state.explain?.(isNonEmpty(well) ? well : endpoints, request, nowMs, all);
           const judgements = new Map<Endpoint, Judgement>(view?.judgements);
           let probe: Endpoint | undefined;
           for (const endpoint of endpoints) {

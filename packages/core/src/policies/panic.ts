@@ -34,7 +34,12 @@ export function panic(child: Policy, options: PanicOptions = {}): Policy {
         picker: (endpoints, all = endpoints) =>
           endpoints.length < threshold * all.length ? state.picker(all) : state.picker(endpoints, all),
         ...hooksOf(state),
-        ...(state.explain === undefined ? {} : { explain: state.explain.bind(state) }),
+        explain(endpoints, request, nowMs, all = endpoints) {
+          const panics = endpoints.length < threshold * all.length;
+          const view = state.explain?.(panics ? all : endpoints, request, nowMs, all);
+          const { why, ...rest } = view ?? { why: `${child.name} does not say` };
+          return { ...rest, why: panics ? `too many are ill, so all are taken: ${why}` : why };
+        },
       };
     },
   });

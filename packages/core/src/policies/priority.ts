@@ -1,5 +1,5 @@
 import { anyOther } from "../avoiding.ts";
-import { Branches, checkChild, groupsOf, nameOf } from "../decorator.ts";
+import { Branches, checkChild, groupsOf, nameOf, standing } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement, PolicyView } from "../explanation.ts";
 import type { Instance } from "../instance.ts";
@@ -18,7 +18,8 @@ export interface PriorityOptions {
 /**
  * Tiers: the first one takes all calls while enough of it is well, and hands over in proportion to what is missing:
  * of 100 in a tier, 72 carry everything, 50 carry 70 %, 25 carry 35 %. Who is ill is told by {@link outlierDetection}
- * around it; without it a tier counts as well while there is anyone in it. The child chooses within the tier.
+ * around it; without it a tier counts as well while there is anyone in it. The child chooses within the tier. Of calls with
+ * a key, those with the same key stay in the same tier while the shares do.
  *
  * Source: priority levels of Envoy, with its overprovisioning factor and its arithmetic in whole per cent.
  *
@@ -28,6 +29,7 @@ export function priority(child: Policy, options: PriorityOptions = {}): Policy {
   checkChild(child, {
     priority: "a policy without priorities of its own",
     "outlier-detection": "a child without outlier detection: put it around priority(…), which must see who is ill",
+    sticky: "a child that is not sticky: put sticky(…) around priority(…), as the instance may be in another tier",
   });
   checkOptions("", options, { of: is.function, overprovisioning: is.number(1) });
   const { of = priorityOf, overprovisioning = 1.4 } = options;
@@ -38,9 +40,10 @@ export function priority(child: Policy, options: PriorityOptions = {}): Policy {
       const draw = xorshift(env);
       const branches = new Branches(child, env);
 
+      const tierOf = ({ instance }: Endpoint): number => of(instance);
+
       /** The tiers that have anyone who is well, each with its share in per cent. */
       const tiersOf = <E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E>): readonly Tier<E>[] => {
-        const tierOf = (endpoint: E): number => of(endpoint.instance);
         const whole = groupsOf(all, tierOf);
         const well = groupsOf(endpoints, tierOf);
         const numbers = [...whole.keys()].toSorted((a, b) => a - b);
@@ -59,39 +62,40 @@ export function priority(child: Policy, options: PriorityOptions = {}): Policy {
       return {
         picker<E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E> = endpoints): Picker<E> {
           const tiers = tiersOf(endpoints, all);
-          branches.keep(new Set(tiers.map(({ number }) => number)));
+          // Also those where nobody is well: they will be.
+          branches.keep(new Set(groupsOf(all, tierOf).keys()));
           const pickers = tiers.map((tier) => branches.picker(tier.number, tier.endpoints, tier.all));
           const shares = tiers.map(({ share }) => share);
           const [first] = pickers;
-          const choose = (): Picker<E> | undefined => {
+          const choose = (key: string | undefined): Picker<E> | undefined => {
             if (shares[0] === 100) return first;
-            let ticket = draw(100);
-            let index = 0;
-            while (index < shares.length - 1 && ticket >= (shares[index] ?? 0)) ticket -= shares[index++] ?? 0;
-            return pickers[index];
+            return pickers[placeOf(shares, key === undefined ? draw(100) : standing(key, 100))];
           };
           return (request, nowMs) => {
-            const { avoid } = request;
-            const endpoint = (choose() ?? first)?.(request, nowMs) ?? endpoints[0];
+            const { avoid, key } = request;
+            const endpoint = (choose(key) ?? first)?.(request, nowMs) ?? endpoints[0];
             if (avoid === undefined || !avoid.has(endpoint)) return endpoint;
             // The tier has no other one: the next tier has.
             for (const picker of pickers) {
               const other = picker(request, nowMs);
               if (!avoid.has(other)) return other;
             }
-            return anyOther(endpoints, avoid) ?? endpoint;
+            return anyOther(endpoints, avoid, draw) ?? endpoint;
           };
         },
         ...branches.hooks,
-        explain(endpoints, request, nowMs): PolicyView {
+        explain(endpoints, request, nowMs, all = endpoints): PolicyView {
           const judgements = new Map<Endpoint, Judgement>();
-          const tiers = tiersOf(endpoints, endpoints);
+          const tiers = tiersOf(endpoints, all);
+          const shares = tiers.map(({ share }) => share);
+          const { key } = request;
+          const sure = key === undefined ? shares.indexOf(100) : placeOf(shares, standing(key, 100));
           let next: Endpoint | undefined;
-          for (const tier of tiers) {
-            const { number, share, endpoints: group } = tier;
+          for (const [index, tier] of tiers.entries()) {
+            const { number, endpoints: group } = tier;
             const note = noteOf(tier);
-            const view = branches.peek(number)?.explain?.(group, request, nowMs);
-            if (share === 100) next = view?.next;
+            const view = branches.peek(number)?.explain?.(group, request, nowMs, tier.all);
+            if (index === sure) next = view?.next;
             for (const endpoint of group) {
               judgements.set(endpoint, Object.assign({ note }, view?.judgements?.get(endpoint)));
             }
@@ -115,6 +119,14 @@ interface Tier<E extends Endpoint> {
 }
 
 const noteOf = ({ number, share }: Pick<Tier<Endpoint>, "number" | "share">): string => `tier ${number}: ${share} %`;
+
+/** In whose share, of those that sum up to 100, a ticket from 0 to 99 falls. */
+function placeOf(shares: readonly number[], ticket: number): number {
+  let left = ticket;
+  let index = 0;
+  while (index < shares.length - 1 && left >= (shares[index] ?? 0)) left -= shares[index++] ?? 0;
+  return index;
+}
 
 /** Which share of the calls each tier gets, in whole per cent that sum up to 100, the first tier first. */
 export function priorityShares(

@@ -83,8 +83,8 @@ export function slowStart(child: Policy, options: SlowStartOptions = {}): Policy
           };
         },
         ...hooksOf(state),
-        explain(endpoints, request, nowMs) {
-          const view = state.explain?.(endpoints, request, nowMs) ?? { why: `${child.name} does not say` };
+        explain(endpoints, request, nowMs, all = endpoints) {
+          const view = state.explain?.(endpoints, request, nowMs, all) ?? { why: `${child.name} does not say` };
           const warming = newOnes(endpoints, nowMs);
           const judgements = new Map<Endpoint, Judgement>(view.judgements);
           for (const endpoint of warming) {

@@ -15,7 +15,10 @@ import type { NonEmpty, Policy } from "../policy.ts";
  * @throws InvalidOptionError
  */
 export function sticky(child: Policy): Policy {
-  checkChild(child, { sticky: "a policy that is not sticky already" });
+  checkChild(child, {
+    sticky: "a policy that is not sticky already",
+    "outlier-detection": "a child without outlier detection: put it around sticky(…), which must see who is ill",
+  });
   return Object.freeze<Policy>({
     name: nameOf("sticky", child),
     child,
@@ -33,9 +36,9 @@ export function sticky(child: Policy): Policy {
           };
         },
         ...hooksOf(state),
-        explain(endpoints, request, nowMs) {
+        explain(endpoints, request, nowMs, all = endpoints) {
           const named = endpoints.find(({ instance }) => instance.id === request.key);
-          const view = state.explain?.(endpoints, request, nowMs) ?? { why: `${child.name} does not say` };
+          const view = state.explain?.(endpoints, request, nowMs, all) ?? { why: `${child.name} does not say` };
           return named === undefined ? view : { ...view, next: named, why: "the request names it" };
         },
       };

@@ -5,6 +5,7 @@ import { hash } from "../hash.ts";
 import { hashKeyOf } from "../hash-field.ts";
 import { checkOptions, is, required } from "../options.ts";
 import { type NonEmpty, type Picker, type Policy, isNonEmpty } from "../policy.ts";
+import { xorshift } from "../xorshift.ts";
 
 /** What {@link subset} can be told. */
 export interface SubsetOptions {
@@ -23,7 +24,11 @@ export interface SubsetOptions {
  * @throws InvalidOptionError
  */
 export function subset(child: Policy, options: SubsetOptions): Policy {
-  checkChild(child, { subset: "a policy that takes no subset of its own" });
+  checkChild(child, {
+    subset: "a policy that takes no subset of its own",
+    sticky:
+      "a child that is not sticky: put sticky(…) around subset(…), as the instance may be in another client's subset",
+  });
   checkOptions("", options, { size: required(is.number(1)) });
   const size = Math.floor(options.size);
   return Object.freeze<Policy>({
@@ -31,6 +36,7 @@ export function subset(child: Policy, options: SubsetOptions): Policy {
     child,
     create(env) {
       const state = child.create(env);
+      const draw = xorshift(env);
       // Of this client, and for as long as it lives.
       const seed = Math.floor(env.random() * 2 ** 32);
       const chosen = <E extends Endpoint>(endpoints: NonEmpty<E>): NonEmpty<E> => {
@@ -54,12 +60,14 @@ export function subset(child: Policy, options: SubsetOptions): Policy {
             const { avoid } = request;
             if (avoid === undefined || avoid.size === 0) return picker(request, nowMs);
             const endpoint = pickAvoiding(state, picker, own, request, avoid, nowMs);
-            return avoid.has(endpoint) ? (anyOther(endpoints, avoid) ?? endpoint) : endpoint;
+            return avoid.has(endpoint) ? (anyOther(endpoints, avoid, draw) ?? endpoint) : endpoint;
           };
         },
         ...hooksOf(state),
-        explain(endpoints, request, nowMs) {
-          const view = state.explain?.(chosen(endpoints), request, nowMs) ?? { why: `${child.name} does not say` };
+        explain(endpoints, request, nowMs, all = endpoints) {
+          const view = state.explain?.(chosen(endpoints), request, nowMs, chosen(all)) ?? {
+            why: `${child.name} does not say`,
+          };
           return { ...view, why: `${view.why}, in a subset of ${Math.min(size, endpoints.length)}` };
         },
       };

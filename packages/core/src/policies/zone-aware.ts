@@ -1,6 +1,5 @@
-import { aliasTable, pickAlias } from "../alias-table.ts";
 import { anyOther } from "../avoiding.ts";
-import { Branches, checkChild, groupsOf, nameOf } from "../decorator.ts";
+import { Branches, checkChild, groupsOf, nameOf, standing } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
 import { checkOptions, is, required } from "../options.ts";
@@ -21,6 +20,7 @@ export interface ZoneAwareOptions {
  * Stays in its own zone as far as that zone can carry its own clients; the rest goes to the zones that can carry more than
  * theirs. Capacity is measured by weight. With {@link outlierDetection} around it, a zone whose members are ill gives up
  * calls in proportion. The child chooses within a zone; an instance without zone belongs to none, and is as far as any.
+ * Of calls with a key, those with the same key stay in the same zone while the shares do.
  *
  * Source: Envoy's zone aware routing: all calls stay while the zone's share of the clients is no more than its share of
  * the hosts, otherwise hosts / clients of them, and the others have what their hosts can take beyond their clients.
@@ -31,6 +31,7 @@ export function zoneAware(child: Policy, options: ZoneAwareOptions): Policy {
   checkChild(child, {
     "zone-aware": "a policy that is not aware of zones already",
     "outlier-detection": "a child without outlier detection: put it around zoneAware(…), which must see who is ill",
+    sticky: "a child that is not sticky: put sticky(…) around zoneAware(…), as the instance may be in another zone",
   });
   checkOptions("", options, {
     zone: required(is.nonEmptyString),
@@ -44,6 +45,8 @@ export function zoneAware(child: Policy, options: ZoneAwareOptions): Policy {
     create(env) {
       const draw = xorshift(env);
       const branches = new Branches(child, env);
+
+      const ticketOf = (key: string | undefined): number => (key === undefined ? draw(BOUND) : standing(key, BOUND));
 
       /** The groups that calls may go to, with their shares of the calls. */
       const routesOf = <E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E>): readonly Route<E>[] => {
@@ -64,29 +67,30 @@ export function zoneAware(child: Policy, options: ZoneAwareOptions): Policy {
       return {
         picker<E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E> = endpoints): Picker<E> {
           const routes = routesOf(endpoints, all);
-          branches.keep(new Set(routes.map(({ zone: name }) => name)));
+          // Also those that nothing is sent to now.
+          branches.keep(new Set([EVERYWHERE, ...all.map(({ instance }) => instance.zone)]));
           const pickers = routes.map((route) => branches.picker(route.zone, route.endpoints, route.all));
           const [only] = pickers;
-          const table = aliasTable(routes.map(({ share }) => share));
           return (request, nowMs) => {
-            const { avoid } = request;
-            const picker = (pickers.length === 1 ? only : pickers[pickAlias(table, draw)]) ?? only;
+            const { avoid, key } = request;
+            const picker = (pickers.length === 1 ? only : pickers[placeOf(routes, ticketOf(key))]) ?? only;
             const endpoint = picker?.(request, nowMs) ?? endpoints[0];
             if (avoid === undefined || !avoid.has(endpoint)) return endpoint;
             // The zone has no other one: any zone will do.
-            const others = pickers.map((other) => other(request, nowMs));
-            return anyOther(others, avoid) ?? anyOther(endpoints, avoid) ?? endpoint;
+            return anyOther(endpoints, avoid, draw) ?? endpoint;
           };
         },
         ...branches.hooks,
-        explain(endpoints, request, nowMs) {
-          const routes = routesOf(endpoints, endpoints);
+        explain(endpoints, request, nowMs, all = endpoints) {
+          const routes = routesOf(endpoints, all);
+          const { key } = request;
+          const sure = key === undefined && routes.length > 1 ? -1 : placeOf(routes, standing(key ?? "", BOUND));
           const judgements = new Map<Endpoint, Judgement>();
           let next: Endpoint | undefined;
           const parts: string[] = [];
-          for (const { zone: name, share, endpoints: group } of routes) {
-            const view = branches.peek(name)?.explain?.(group, request, nowMs);
-            if (routes.length === 1) next = view?.next;
+          for (const [index, { zone: name, share, endpoints: group, all: whole }] of routes.entries()) {
+            const view = branches.peek(name)?.explain?.(group, request, nowMs, whole);
+            if (index === sure) next = view?.next;
             const note = `${typeof name === "symbol" ? "any zone" : (name ?? "no zone")}: ${Math.round(share * 100)} %`;
             parts.push(note);
             for (const endpoint of group) {
@@ -98,6 +102,17 @@ export function zoneAware(child: Policy, options: ZoneAwareOptions): Policy {
       };
     },
   });
+}
+
+/** Tickets are drawn from so many. */
+const BOUND = 2 ** 31;
+
+/** In whose share a ticket falls. There are few zones: to look at them in turn is as quick as a table. */
+function placeOf(routes: readonly { readonly share: number }[], ticket: number): number {
+  let left = ticket / BOUND;
+  let index = 0;
+  while (index < routes.length - 1 && left >= (routes[index]?.share ?? 0)) left -= routes[index++]?.share ?? 0;
+  return index;
 }
 
 /** The name of the group of all, when zones are not looked at. */
