@@ -1,12 +1,26 @@
 import type { Endpoint } from "./endpoint.ts";
+import type { Env } from "./env.ts";
 import type { Judgement, PolicyView } from "./explanation.ts";
 import { aliasTable, pickAlias } from "./alias-table.ts";
 import type { PickRequest } from "./pick.ts";
 import type { NonEmpty } from "./policy.ts";
+import { Turn } from "./turn.ts";
+import { xorshift } from "./xorshift.ts";
 
 /** What a policy knows of one endpoint, for {@link LeastCost}. */
 export interface Rated {
   readonly endpoint: Endpoint;
+}
+
+/** What decides where costs do not: of one policy in one balancer, for all sets. */
+export interface Chance {
+  readonly draw: (bound: number) => number;
+  readonly turn: Turn;
+}
+
+/** Makes the {@link Chance} of one balancer. */
+export function chanceOf(env: Env): Chance {
+  return { draw: xorshift(env), turn: new Turn(env) };
 }
 
 /** How {@link LeastCost} looks. */
@@ -18,8 +32,8 @@ export interface LeastCostOptions {
 }
 
 /**
- * Finds the endpoint with the lowest cost: of a small set among all, beginning anywhere, of a large one among a few that
- * chance picks by weight, the first of them never twice.
+ * Finds the endpoint with the lowest cost: of a small set among all, where equals have their turns, of a large one among a
+ * few that chance picks by weight, the first of them never twice.
  *
  * Sources: two choices, M. Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12 (10), 2001;
  * the full scan of small sets: with s slow ones of n, two choices take a slow one with probability s(s-1)/(n(n-1)).
@@ -31,12 +45,15 @@ export class LeastCost<R extends Rated> {
   readonly #isSmall: boolean;
   /** Draws a place by weight; undefined where all weigh the same. */
   readonly #weighted: (() => number) | undefined;
+  readonly #turn: Turn;
   /** Of the last scan; nothing is to be read there later. */
   #costs: Float64Array | undefined;
 
-  constructor(all: NonEmpty<R>, draw: (bound: number) => number, { choices, scanUpTo }: LeastCostOptions) {
+  constructor(all: NonEmpty<R>, { draw, turn }: Chance, { choices, scanUpTo }: LeastCostOptions) {
     this.all = all;
     this.#draw = draw;
+    this.#turn = turn;
+    turn.enter(all.map(({ endpoint }) => endpoint));
     this.#choices = choices;
     this.#isSmall = all.length <= Math.max(scanUpTo, choices);
     const { weight } = all[0].endpoint.instance;
@@ -93,8 +110,10 @@ export class LeastCost<R extends Rated> {
       costs[place] = its;
       least = Math.min(least, its);
     }
-    let place = this.#draw(length);
+    const turn = this.#turn;
+    let place = turn.next < length ? turn.next : 0;
     for (let step = 0; step < length && costs[place] !== least; step++) place = place + 1 === length ? 0 : place + 1;
+    turn.next = place + 1;
     return all[place] as R;
   }
 }

@@ -1,4 +1,5 @@
 import type { Endpoint, EndpointStats } from "./endpoint.ts";
+import { fade } from "./fade.ts";
 import type { Rated } from "./least-cost.ts";
 import type { Outcome } from "./pick.ts";
 
@@ -7,6 +8,11 @@ const DECAY_MS = 1_500;
 /** Where answers are rare, an average spans at least so many of them, but no more than so long. */
 const SAMPLES = 20;
 const RARE_DECAY_MS = 5_000;
+/** By how much longer the past counts after a second chance that was in vain, and at most. */
+const PATIENCE_STEP = 8;
+const PATIENCE_MOST = 16;
+/** Who is slow is asked again after three times as long, at the latest. */
+const DECAY_MOST_MS = 20_000;
 /** A failure counts as an answer so many times slower than the fleet's; or so slow, if the fleet has never answered. */
 const FAILURE_FACTOR = 50;
 const FAILURE_MS = 1_000;
@@ -18,6 +24,11 @@ const RISK_MOST = 0.1;
 const RISK_LEAST = 0.005;
 /** So many failures in a row eject; for so long at first, doubling to the most. A long first one can collapse a fleet. */
 const EJECT_AFTER = 3;
+/** Where all fail now and then, some failures in a row are chance: less likely than this, they are not; and eject. */
+const FAILURES_BY_CHANCE = 0.03;
+const EJECTED_BY_CHANCE = 0.0001;
+/** The failures of the fleet are counted among so many calls. */
+const FLEET_SAMPLES = 100;
 const EJECT_MS = 200;
 const EJECT_MOST_MS = 4_000;
 /** So long without a failure, and an endpoint's past is forgotten. */
@@ -34,11 +45,19 @@ export interface ObservedFleet {
   /** The running average of all good answers. */
   ms: number;
   at: number;
-  /** The average before this step of time, and the step. */
+  /** The share of failures among about the last hundred calls. */
+  risk: number;
+  /** The average and the share before this step of time, and the step. */
   stepMs: number;
+  stepRisk: number;
   stepAt: number;
   size: number;
   ejected: number;
+}
+
+/** Makes the {@link ObservedFleet} of a balancer that has not seen anything yet. */
+export function observedFleet(): ObservedFleet {
+  return { ms: 0, at: -Infinity, risk: 0, stepMs: 0, stepRisk: 0, stepAt: -Infinity, size: 0, ejected: 0 };
 }
 
 // The numbers of an endpoint lie together in one typed array: as fields, each would be a place of its own in memory, and
@@ -69,6 +88,10 @@ const FAILED_AT = 11;
 const LEVEL = 12;
 /** When the probe went out, or -1. */
 const PROBED_AT = 13;
+/** When the first failure of the row came. */
+const FAILING_SINCE = 16;
+/** When it was asked last. */
+const TRIED_AT = 17;
 /** What it is expected to take, as far as that changes slowly; and until when that holds. */
 const EXPECTED = 14;
 const EXPECTED_UNTIL = 15;
@@ -89,6 +112,8 @@ type Numbers = Record<
   | typeof FAILED_AT
   | typeof LEVEL
   | typeof PROBED_AT
+  | typeof FAILING_SINCE
+  | typeof TRIED_AT
   | typeof EXPECTED
   | typeof EXPECTED_UNTIL,
   number
@@ -108,13 +133,14 @@ export class Observed implements Rated {
     this.endpoint = endpoint;
     this.#stats = endpoint.stats;
     this.#fleet = fleet;
-    const numbers = new Float64Array(16) as unknown as Numbers;
+    const numbers = new Float64Array(18) as unknown as Numbers;
     numbers[AT] = -Infinity;
     numbers[ASKED_AT] = Infinity;
     numbers[DECAY] = DECAY_MS;
     numbers[PATIENCE] = 1;
     numbers[FAILED_AT] = -Infinity;
     numbers[PROBED_AT] = -1;
+    numbers[TRIED_AT] = -Infinity;
     numbers[EXPECTED_UNTIL] = -Infinity;
     this.#numbers = numbers;
   }
@@ -150,7 +176,7 @@ export class Observed implements Rated {
     const numbers = this.#numbers;
     if (numbers[EJECTED_UNTIL] > 0) return this.#wantsProbe(nowMs) ? -1 : Infinity;
     // Who failed last is asked again after a while, however dear: nobody may be lost for ever.
-    if (numbers[FAILURES] > 0 && this.#stats.inFlight === 0 && nowMs - numbers[AT] > EJECT_MOST_MS) return -1;
+    if (this.#stats.inFlight === 0 && nowMs - numbers[AT] > EJECT_MOST_MS && this.#isIll()) return -1;
     this.#expect(nowMs);
     return this.#known(nowMs);
   }
@@ -163,13 +189,22 @@ export class Observed implements Rated {
     const numbers = this.#numbers;
     const stepAt = stepOf(nowMs);
     const fleet = this.#fleet;
-    const fleetMs = fleet.stepAt === stepAt ? fleet.stepMs : fleet.ms;
-    const idleMs = Math.max(0, stepAt - numbers[AT]);
-    let ms = numbers[FAILURES] > 0 ? Math.max(numbers[MS], numbers[PENALTY]) : numbers[MS];
+    const isSameStep = fleet.stepAt === stepAt;
+    const fleetMs = isSameStep ? fleet.stepMs : fleet.ms;
+    let idleMs = Math.max(0, stepAt - numbers[AT]);
     const restMs = fleetMs * CURIOSITY;
+    let ms = numbers[MS];
+    if (ms === 0 && numbers[TRIED_AT] !== -Infinity) {
+      // A newcomer is asked at once; if that comes to nothing, it is left to the others for a while.
+      ms = 2 * fleetMs;
+      idleMs = Math.max(0, stepAt - numbers[TRIED_AT]);
+    }
     if (ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
+    // That does not fade: who fails is asked again when its time has come.
+    if (this.#isIll()) ms = Math.max(ms, numbers[PENALTY]);
     if (numbers[RISK] > 0) {
-      const risk = numbers[RISK] * fade(idleMs / DECAY_MS);
+      // What all have costs nobody anything.
+      const risk = numbers[RISK] * fade(idleMs / DECAY_MS) - (isSameStep ? fleet.stepRisk : fleet.risk);
       if (risk > RISK_LEAST) ms += risk * FAILURE_FACTOR * fleetMs;
     }
     numbers[EXPECTED] = ms + FLOOR_MS;
@@ -179,6 +214,7 @@ export class Observed implements Rated {
 
   started(nowMs: number): void {
     const numbers = this.#numbers;
+    numbers[TRIED_AT] = nowMs;
     if (numbers[ASKED_AT] === Infinity) numbers[ASKED_AT] = nowMs;
     if (numbers[EJECTED_UNTIL] > 0 && this.#wantsProbe(nowMs)) numbers[PROBED_AT] = nowMs;
   }
@@ -199,6 +235,7 @@ export class Observed implements Rated {
       const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
       numbers[RISK] = risk > RISK_LEAST ? risk : 0;
       this.#learn(latencyMs, nowMs);
+      this.#beginStep(nowMs);
       this.#learnFleet(latencyMs, nowMs);
       numbers[FAILURES] = 0;
       if (isProbe) this.#return();
@@ -209,11 +246,12 @@ export class Observed implements Rated {
       const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS);
       numbers[RISK] = Math.min(RISK_MOST, risk + (1 - risk) / RISK_SAMPLES);
       numbers[AT] = nowMs;
+      if (numbers[FAILURES] === 0) numbers[FAILING_SINCE] = nowMs;
       numbers[FAILURES]++;
       numbers[FAILED_AT] = nowMs;
-      if (isProbe || (numbers[EJECTED_UNTIL] === 0 && numbers[FAILURES] >= EJECT_AFTER && this.#mayEject())) {
-        this.#eject(nowMs, draw);
-      }
+      if (isProbe || (numbers[EJECTED_UNTIL] === 0 && this.#mayEject())) this.#eject(nowMs, draw);
+      this.#beginStep(nowMs);
+      this.#fleet.risk += (1 - this.#fleet.risk) / FLEET_SAMPLES;
     }
   }
 
@@ -226,22 +264,29 @@ export class Observed implements Rated {
       return;
     }
     const keep = fade(idleMs / numbers[DECAY]);
-    if (sampleMs < numbers[MS] / 2) numbers[PATIENCE] = 1;
-    else if (idleMs > DECAY_MS && numbers[MS] > 2 * this.#fleet.ms)
-      numbers[PATIENCE] = Math.min(8, 2 * numbers[PATIENCE]);
+    const isSlow = sampleMs > 2 * this.#fleet.ms;
+    if (!isSlow) numbers[PATIENCE] = 1;
+    else if (idleMs > DECAY_MS) numbers[PATIENCE] = Math.min(PATIENCE_MOST, PATIENCE_STEP * numbers[PATIENCE]);
     numbers[GAP] += (Math.min(idleMs, 1_000) - numbers[GAP]) / SAMPLES;
     numbers[MS] = numbers[MS] * keep + sampleMs * (1 - keep);
     numbers[AT] = nowMs;
-    numbers[DECAY] = Math.min(RARE_DECAY_MS, Math.max(DECAY_MS, SAMPLES * numbers[GAP])) * numbers[PATIENCE];
+    const decayMs = Math.min(RARE_DECAY_MS, Math.max(DECAY_MS, SAMPLES * numbers[GAP]));
+    numbers[DECAY] = Math.min(DECAY_MOST_MS, decayMs * numbers[PATIENCE]);
+  }
+
+  /** Keeps what is known of the fleet as it was before the first answer of this step. */
+  #beginStep(nowMs: number): void {
+    const fleet = this.#fleet;
+    const stepAt = stepOf(nowMs);
+    if (fleet.stepAt === stepAt) return;
+    fleet.stepAt = stepAt;
+    fleet.stepMs = fleet.ms;
+    fleet.stepRisk = fleet.risk;
   }
 
   #learnFleet(sampleMs: number, nowMs: number): void {
     const fleet = this.#fleet;
-    const stepAt = stepOf(nowMs);
-    if (fleet.stepAt !== stepAt) {
-      fleet.stepAt = stepAt;
-      fleet.stepMs = fleet.ms;
-    }
+    fleet.risk -= fleet.risk / FLEET_SAMPLES;
     const keep = fleet.at === -Infinity ? 0 : fade((nowMs - fleet.at) / DECAY_MS);
     fleet.ms = fleet.ms * keep + sampleMs * (1 - keep);
     fleet.at = nowMs;
@@ -253,8 +298,16 @@ export class Observed implements Rated {
     return nowMs >= numbers[EJECTED_UNTIL] && (numbers[PROBED_AT] < 0 || nowMs - numbers[PROBED_AT] > EJECT_MOST_MS);
   }
 
+  /** Whether it fails, and not just as all the others do. */
+  #isIll(): boolean {
+    const failures = this.#numbers[FAILURES];
+    return failures > 0 && this.#fleet.risk ** failures < FAILURES_BY_CHANCE;
+  }
+
   #mayEject(): boolean {
-    const { size, ejected } = this.#fleet;
+    const failures = this.#numbers[FAILURES];
+    const { size, ejected, risk } = this.#fleet;
+    if (failures < EJECT_AFTER || risk ** failures > EJECTED_BY_CHANCE) return false;
     return ejected < Math.max(1, Math.floor(size / 2)) && ejected < size - 1;
   }
 
@@ -263,7 +316,8 @@ export class Observed implements Rated {
     if (numbers[EJECTED_UNTIL] === 0) this.#fleet.ejected++;
     // A tenth more or less, so that a fleet of clients does not come back as one.
     const jitter = 0.9 + draw(1_000) / 5_000;
-    numbers[EJECTED_UNTIL] = nowMs + Math.min(EJECT_MOST_MS, EJECT_MS * 2 ** numbers[LEVEL]) * jitter;
+    const forMs = Math.max(EJECT_MS * 2 ** numbers[LEVEL], nowMs - numbers[FAILING_SINCE]);
+    numbers[EJECTED_UNTIL] = nowMs + Math.min(EJECT_MOST_MS, forMs) * jitter;
     numbers[PROBED_AT] = -1;
     numbers[LEVEL]++;
   }
@@ -282,10 +336,4 @@ export class Observed implements Rated {
 /** When the step of time began. */
 function stepOf(nowMs: number): number {
   return Math.floor(nowMs / STEP_MS) * STEP_MS;
-}
-
-/** e^-x, near enough, nothing from 4 on, and without its price: it is needed for every candidate of every pick. */
-function fade(x: number): number {
-  const rest = 1 - x * 0.25;
-  return rest <= 0 ? 0 : rest * rest * rest * rest;
 }

@@ -3,7 +3,7 @@ import type { Env } from "./env.ts";
 import type { PolicyView } from "./explanation.ts";
 import type { LoadReport } from "./load-report.ts";
 import type { Outcome, PickRequest } from "./pick.ts";
-import { roundRobin } from "./policies/round-robin.ts";
+import { adaptive } from "./policies/adaptive.ts";
 
 /** An array with at least one element. */
 export type NonEmpty<T> = readonly [T, ...T[]];
@@ -60,9 +60,9 @@ export interface PolicyState {
   ): PolicyView;
 }
 
-/** The policy of balancers and clients that were given none: today {@link roundRobin}. */
+/** The policy of balancers and clients that were given none: {@link adaptive}, which needs no tuning. */
 export function defaultPolicy(): Policy {
-  return roundRobin();
+  return adaptive();
 }
 
 /** Whether an array has an element. */

@@ -1,4 +1,5 @@
 import type { Endpoint } from "./endpoint.ts";
+import { fade } from "./fade.ts";
 import type { LoadReport } from "./load-report.ts";
 
 /** A call of somebody else counts so much of an own one: part of it is in the measured latency already. */
@@ -87,10 +88,4 @@ export class Reported {
     const excess = (report.utilization === undefined ? 0 : this.#utilization) - fleet.utilization.value - BUSY_MARGIN;
     return excess > 0 ? factor * (1 + BUSY_FACTOR * excess * fade(ageMs / BUSY_MS)) : factor;
   }
-}
-
-/** e^-x, near enough, nothing from 4 on, and without its price. */
-function fade(x: number): number {
-  const rest = 1 - x * 0.25;
-  return rest > 0 ? rest * rest * rest * rest : 0;
 }

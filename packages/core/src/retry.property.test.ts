@@ -7,6 +7,7 @@ import { lorems } from "../test/lorem.ts";
 import { createBalancer } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { createEndpointer } from "./endpointer.ts";
+import { roundRobin } from "./policies/round-robin.ts";
 import { RetryError, type RetryReason, isDiscoveryError } from "./errors.ts";
 import { type Attempt, retry } from "./retry.ts";
 
@@ -140,7 +141,7 @@ describe("retry, for any script of outcomes, latencies, aborts and deadlines", (
         const clock = manualClock({ random: () => 0 });
         const instancer = drivenInstancer(clock.env);
         const endpointer = createEndpointer(instancer, ({ id }) => id, { env: clock.env });
-        const balancer = createBalancer(endpointer, undefined, { env: clock.env });
+        const balancer = createBalancer(endpointer, roundRobin(), { env: clock.env });
         let [tokens, deposits, ownTimers] = [budget === false ? Infinity : budget, 0, 0];
         const own = (delayMs: number, run: () => void): void => {
           ownTimers++;

@@ -1,5 +1,5 @@
 import { manualClock } from "@rollcall/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createBalancer } from "./balancer.ts";
 import { fixedEndpointer } from "./fixed-endpointer.ts";
 import type { Policy } from "./policy.ts";
@@ -9,9 +9,11 @@ import { StallWatch } from "./stall-watch.ts";
 function start() {
   const clock = manualClock();
   let blockedMs = 0;
-  const watch = new StallWatch({ ...clock.env, now: () => clock.now() + blockedMs });
+  const env = { ...clock.env, now: () => clock.now() + blockedMs };
+  const watch = new StallWatch(env);
   return {
     clock,
+    env,
     watch,
     block: (ms: number) => void (blockedMs += ms),
     begin: (calls: number) => {
@@ -45,11 +47,13 @@ describe("StallWatch", () => {
   });
 
   it("is not worried by the jitter of a busy process", () => {
-    const { watch, begin, clock, block } = start();
+    const { watch, begin, end, clock, block } = start();
     begin(2);
     for (let n = 0; n < 20; n++) {
       block(90);
       watch.now();
+      begin(1);
+      end(1);
       clock.advanceSync(100);
     }
     expect(watch.wokeAt).toBe(-Infinity);
@@ -106,6 +110,18 @@ describe("StallWatch", () => {
     nowMs = 2_000;
     lease.done({ kind: "success" });
     expect(seen).toEqual(["success"]);
+  });
+
+  it("looks less often while nothing begins or ends, and still notices a stall of two seconds", () => {
+    const { watch, begin, clock, env, block } = start();
+    begin(1);
+    const armed = vi.spyOn(env, "after");
+    clock.advanceSync(60_000);
+    expect(armed.mock.calls.length).toBeLessThan(45);
+    expect(watch.wokeAt).toBe(-Infinity);
+    block(2_000);
+    watch.now();
+    expect(watch.wokeAt).toBe(62_000);
   });
 
   it("arms one timer however many calls there are, and none when all have ended", () => {

@@ -2,6 +2,8 @@ import type { Env } from "./env.ts";
 
 /** How often it looks whether the event loop still turns, while calls are in flight. */
 const BEAT_MS = 100;
+/** While no call begins or ends, the looks become rarer, up to this: a stream that lasts hours must cost nothing. */
+const BEAT_MOST_MS = 1_600;
 /** How late such a look must be to call it a stall; what is shorter is the jitter of a busy process. */
 const STALL_MS = 100;
 
@@ -20,6 +22,9 @@ export class StallWatch {
   readonly #watches: boolean;
   #inFlight = 0;
   #lateAt = Infinity;
+  #beatMs = BEAT_MS;
+  /** Whether a call has begun or ended since the last look. */
+  #stirred = false;
   #disarm: (() => void) | undefined;
 
   /** Where the timers keep another time than the clock, their being late tells nothing: `watches` is false. */
@@ -41,11 +46,13 @@ export class StallWatch {
 
   started(nowMs: number): void {
     this.#inFlight++;
+    this.#stirred = true;
     if (this.#disarm === undefined && this.#watches) this.#arm(nowMs);
   }
 
   ended(): void {
     this.#inFlight--;
+    this.#stirred = true;
     if (this.#inFlight > 0) return;
     this.#disarm?.();
     this.#disarm = undefined;
@@ -53,7 +60,9 @@ export class StallWatch {
   }
 
   #arm(nowMs: number): void {
-    this.#lateAt = nowMs + BEAT_MS + STALL_MS;
-    this.#disarm = this.#env.after(BEAT_MS, () => this.#arm(this.now()));
+    this.#beatMs = this.#stirred ? BEAT_MS : Math.min(BEAT_MOST_MS, 2 * this.#beatMs);
+    this.#stirred = false;
+    this.#lateAt = nowMs + this.#beatMs + STALL_MS;
+    this.#disarm = this.#env.after(this.#beatMs, () => this.#arm(this.now()));
   }
 }

@@ -8,6 +8,7 @@ import {
   createBalancer,
   createEndpointer,
   retry,
+  roundRobin,
 } from "@rollcall/core";
 import { type ManualClock, manualClock } from "@rollcall/testing";
 import { expect } from "vitest";
@@ -36,7 +37,7 @@ export interface RetryWorld {
 export function retryWorld(
   options: RetryOptions = {},
   instances: readonly Instance[] | null = lorems(3),
-  policy?: Policy,
+  policy: Policy = roundRobin(),
 ): RetryWorld {
   const clock = manualClock({ random: () => 0 });
   const instancer = drivenInstancer(clock.env);

@@ -36,21 +36,19 @@ describe("adaptive, in fleets of ten with all that goes wrong, at three loads", 
     expect(Math.max(...its)).toBeLessThanOrEqual(2.4);
   });
 
-  it("has a p99.9 within 1.45 of the oracle's as a geometric mean, where fewer than a thousandth of the calls fail", () => {
-    const few = pairs.filter(({ its }) => its.failureShare < 0.001);
-    // A p99.9 beside more failures is the time-out, by definition. That is so where all goes wrong at once.
-    expect(pairs.length - few.length).toBeLessThanOrEqual(3);
+  it("has a p99.9 within 1.45 of the oracle's as a geometric mean, where not all goes wrong at once", () => {
+    // A p99.9 beside a thousandth of failures is the time-out, by definition. That is so where all goes wrong at once.
+    const few = pairs.filter(({ scenario }) => !scenario.name.startsWith("all"));
     expect(geometricMean(few.map(({ its, least }) => its.latencyMs.p999 / least.latencyMs.p999))).toBeLessThanOrEqual(
       1.45,
     );
   });
 
   it("fails few calls, without any retry", () => {
-    // What is aimed at: 0.04 % on average, 0.15 % at worst. Each client has to see for itself that a server fails, and asks
-    // again whether it still does: three calls, and one for each second chance.
+    // Each client has to see for itself that a server fails, and asks again whether it still does.
     const shares = pairs.map(({ its }) => its.failureShare);
-    expect(shares.reduce((sum, share) => sum + share, 0) / shares.length).toBeLessThanOrEqual(0.0005);
-    expect(Math.max(...shares)).toBeLessThanOrEqual(0.002);
+    expect(shares.reduce((sum, share) => sum + share, 0) / shares.length).toBeLessThanOrEqual(0.0004);
+    expect(Math.max(...shares)).toBeLessThanOrEqual(0.0015);
   });
 
   it("fails nothing with retries and a time-out for attempts", async () => {
@@ -69,8 +67,7 @@ describe("adaptive, in fleets of ten with all that goes wrong, at three loads", 
     if (all === undefined) throw new Error("there is no such scenario");
     for (let seed = 1; seed <= 6; seed++) {
       const { failureShare } = await simulate(all, { policy: adaptive(), seed });
-      // Aimed at: 0.15 %.
-      expect(failureShare).toBeLessThanOrEqual(0.002);
+      expect(failureShare).toBeLessThanOrEqual(0.0015);
     }
   });
 });
@@ -85,7 +82,7 @@ describe("adaptive, with two slow ones of four", () => {
       const slow = servers.filter(({ id }) => id.startsWith("slow"));
       expect(failures).toBe(0);
       // Aimed at: 0.1 %. Each client asks each of them anew every few seconds whether it still is slow.
-      expect(slow.reduce((sum, { share }) => sum + share, 0)).toBeLessThanOrEqual(0.007);
+      expect(slow.reduce((sum, { share }) => sum + share, 0)).toBeLessThanOrEqual(0.004);
     }
   });
 });

@@ -1,9 +1,8 @@
 import type { Endpoint } from "../endpoint.ts";
-import { LeastCost, leastView } from "../least-cost.ts";
+import { LeastCost, chanceOf, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
-import { type ObservedFleet, Observed } from "../observed.ts";
+import { Observed, observedFleet } from "../observed.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
-import { xorshift } from "../xorshift.ts";
 
 /** All of a small set, six of a large one: with two, slow ones that meet each other get through; more gains little. */
 const LOOK = { choices: 6, scanUpTo: 32 };
@@ -12,11 +11,11 @@ const LOOK = { choices: 6, scanUpTo: 32 };
  * The endpoint whose expected wait is the lowest, by what was seen of it: how long it takes (a running average), how many
  * calls it has in hand, for how long it has not answered, whether it fails. There is nothing to tune.
  *
- * - A failure counts as a very slow answer, so failing fast attracts nothing; three in a row eject, for 200 ms at first
- *   and up to 4 s, never more than half of the set and never the last; one probe decides about the return.
+ * - A failure counts as a very slow answer, so failing fast attracts nothing; three in a row eject, for 200 ms or as long
+ *   as it has failed already, doubling, up to 4 s, never more than half of the set and never the last; one probe decides about the return.
  * - Silence counts: an endpoint that has stopped is left alone before its first late answer.
  * - What was slow and is not asked any more is slowly taken to be as good as the others, and asked again; if that was
- *   wrong, the next time is twice as far off.
+ *   wrong, the next time is much farther off, up to a minute.
  * - Up to 32 endpoints are compared as a whole; of more, six by chance.
  *
  * Sources: the cost is Finagle's PeakEwma (2015) without the peaks, with failures as linkerd2-proxy counts them (#4537) and
@@ -30,8 +29,8 @@ export function adaptive(): Policy {
 const ADAPTIVE: Policy = Object.freeze<Policy>({
   name: "adaptive",
   create(env) {
-    const draw = xorshift(env);
-    const fleet: ObservedFleet = { ms: 0, at: -Infinity, stepMs: 0, stepAt: -Infinity, size: 0, ejected: 0 };
+    const chance = chanceOf(env);
+    const fleet = observedFleet();
     const recordOf = memory((endpoint) => new Observed(endpoint, fleet).refresh());
     let last: Observed | undefined;
     const cost = (observed: Observed, nowMs: number): number => observed.cost(nowMs);
@@ -40,7 +39,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
         const all = endpoints.map((endpoint) => recordOf(endpoint).refresh()) as unknown as NonEmpty<Observed>;
         fleet.size = all.length;
         fleet.ejected = all.filter(({ isEjected }) => isEjected).length;
-        const field = new LeastCost(all, draw, LOOK);
+        const field = new LeastCost(all, chance, LOOK);
         return ({ avoid }, nowMs = env.now()) => {
           last = field.find(cost, nowMs, avoid);
           return last.endpoint as E;
@@ -51,7 +50,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
         (last?.endpoint === endpoint ? last : recordOf(endpoint)).started(nowMs);
       },
       observe(endpoint, outcome, latencyMs, nowMs = env.now()) {
-        recordOf(endpoint).ended(outcome, latencyMs, nowMs, draw);
+        recordOf(endpoint).ended(outcome, latencyMs, nowMs, chance.draw);
       },
       explain: (endpoints, request, nowMs) =>
         leastView(

@@ -1,8 +1,7 @@
-import { type LeastCostOptions, LeastCost, type Rated, leastView } from "../least-cost.ts";
+import { type LeastCostOptions, LeastCost, chanceOf, type Rated, leastView } from "../least-cost.ts";
 import { checkOptions, is } from "../options.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 import type { Endpoint } from "../endpoint.ts";
-import { xorshift } from "../xorshift.ts";
 
 /** What {@link leastRequest} can be told. */
 export interface LeastRequestOptions {
@@ -34,10 +33,10 @@ export function leastRequest(options: LeastRequestOptions = {}): Policy {
   return Object.freeze<Policy>({
     name: "least-request",
     create(env) {
-      const draw = xorshift(env);
+      const chance = chanceOf(env);
       return {
         picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
-          const field = new LeastCost(endpoints.map(rated) as unknown as NonEmpty<Entry<E>>, draw, look);
+          const field = new LeastCost(endpoints.map(rated) as unknown as NonEmpty<Entry<E>>, chance, look);
           return ({ avoid }) => field.find(cost, 0, avoid).endpoint;
         },
         explain: (endpoints, request) => leastView(endpoints.map(rated), look, request, cost),

@@ -47,17 +47,20 @@ describe("peakEwma", () => {
   it("multiplies by the calls in hand and divides by weight", () => {
     const two = fleet(peakEwma(), 2);
     two.set([{ id: "i0", weight: 4 }, { id: "i1" }]);
-    expect(costs(two)).toEqual([30 / 4, 30]);
+    for (let n = 0; n < 2; n++) two.call(() => good(40));
+    two.clock.advanceSync(40);
+    expect(costs(two)).toEqual([40 / 4, 40]);
     expect(two.call(() => good(10))).toBe("i0");
-    expect(costs(two)).toEqual([60 / 4, 30]);
+    expect(costs(two)).toEqual([80 / 4, 40]);
   });
 
-  it("expects of newcomers what the fleet needs", () => {
+  it("asks a newcomer at once, and then expects of it what the fleet needs until it answers", () => {
     const made = fleet(peakEwma(), 2);
-    expect(costs(made)).toEqual([30, 30]);
+    expect(costs(made).every((cost) => cost < 1)).toBe(true);
     play(made, 20_000, 20, () => good(100));
     made.set([{ id: "i0" }, { id: "i1" }, { id: "i2" }]);
-    expect(costs(made)[2]).toBeCloseTo(100, 0);
+    expect(made.call(() => good(10_000))).toBe("i2");
+    expect(costs(made)[2]).toBeCloseTo(2 * 197, 0);
   });
 
   it("sends nothing to slow ones in a small fleet: two of four, less than a call in a thousand", () => {

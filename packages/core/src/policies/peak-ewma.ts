@@ -1,9 +1,8 @@
 import type { Endpoint } from "../endpoint.ts";
-import { LeastCost, type Rated, leastView } from "../least-cost.ts";
+import { LeastCost, chanceOf, type Rated, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
 import { checkOptions, is } from "../options.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
-import { xorshift } from "../xorshift.ts";
 import { CHOICE_CHECKS, type LeastRequestOptions } from "./least-request.ts";
 
 /** What {@link peakEwma} can be told. */
@@ -16,6 +15,8 @@ export interface PeakEwmaOptions extends LeastRequestOptions {
 
 /** What a fleet of which nothing is known is taken to need. */
 const SEED_MS = 30;
+/** Who has not answered yet is taken to be a trifle better than the others: or nobody would ever find out. */
+const CURIOSITY = 0.97;
 /** After so long, who failed last is asked again, however dear: nobody may be lost for ever. */
 const FORGIVEN_AFTER_MS = 4_000;
 
@@ -37,13 +38,18 @@ export function peakEwma(options: PeakEwmaOptions = {}): Policy {
   return Object.freeze<Policy>({
     name: "peak-ewma",
     create(env) {
-      const draw = xorshift(env);
+      const chance = chanceOf(env);
       const recordOf = memory((endpoint) => new Latency(endpoint));
       /** The mean of all good answers: what is expected of who has not answered yet. */
       let fleetMs = SEED_MS;
 
-      const decayed = (latency: Latency, nowMs: number): number =>
-        !latency.isMeasured ? fleetMs : latency.ms * Math.exp((latency.at - nowMs) / decayMs);
+      const decayed = (latency: Latency, nowMs: number): number => {
+        if (latency.isMeasured) return latency.ms * Math.exp((latency.at - nowMs) / decayMs);
+        // A newcomer is asked at once; if that comes to nothing, it is left to the others for a while.
+        return latency.triedAt === -Infinity
+          ? 0
+          : fleetMs * (CURIOSITY + Math.exp((latency.triedAt - nowMs) / decayMs));
+      };
 
       const cost = (latency: Latency, nowMs: number): number => {
         const { stats, instance } = latency.endpoint;
@@ -55,11 +61,13 @@ export function peakEwma(options: PeakEwmaOptions = {}): Policy {
 
       return {
         picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
-          const field = new LeastCost(endpoints.map(recordOf) as unknown as NonEmpty<Latency>, draw, look);
+          const field = new LeastCost(endpoints.map(recordOf) as unknown as NonEmpty<Latency>, chance, look);
           return ({ avoid }, nowMs = env.now()) => field.find(cost, nowMs, avoid).endpoint as E;
         },
         started(endpoint, nowMs) {
-          recordOf(endpoint).askedAt ??= nowMs;
+          const latency = recordOf(endpoint);
+          latency.triedAt = nowMs;
+          latency.askedAt ??= nowMs;
         },
         observe(endpoint, outcome, latencyMs, nowMs = env.now()) {
           const { kind } = outcome;
@@ -97,6 +105,8 @@ class Latency implements Rated {
   readonly endpoint: Endpoint;
   ms = 0;
   isMeasured = false;
+  /** When it was asked last. */
+  triedAt = -Infinity;
   /** When the last answer came. */
   at = -Infinity;
   /** While it failed last, it costs at least this. */

@@ -1,11 +1,10 @@
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
-import { LeastCost, type Rated, leastView } from "../least-cost.ts";
+import { LeastCost, chanceOf, type Rated, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
-import { type ObservedFleet, Observed } from "../observed.ts";
+import { Observed, type ObservedFleet, observedFleet } from "../observed.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 import { Reported, ReportedFleet } from "../reported.ts";
-import { xorshift } from "../xorshift.ts";
 
 /** As `adaptive` looks. */
 const LOOK = { choices: 6, scanUpTo: 32 };
@@ -34,8 +33,8 @@ export function prequal(): Policy {
 const PREQUAL: Policy = Object.freeze<Policy>({
   name: "prequal",
   create(env) {
-    const draw = xorshift(env);
-    const fleet: ObservedFleet = { ms: 0, at: -Infinity, stepMs: 0, stepAt: -Infinity, size: 0, ejected: 0 };
+    const chance = chanceOf(env);
+    const fleet = observedFleet();
     const reportedFleet = new ReportedFleet();
     const recordOf = memory((endpoint) => new Known(endpoint, fleet, reportedFleet));
     const cost = ({ observed, reported }: Known, nowMs: number): number => {
@@ -49,12 +48,12 @@ const PREQUAL: Policy = Object.freeze<Policy>({
         for (const { observed } of all) observed.refresh();
         fleet.size = all.length;
         fleet.ejected = all.filter(({ observed }) => observed.isEjected).length;
-        const field = new LeastCost(all, draw, LOOK);
+        const field = new LeastCost(all, chance, LOOK);
         return ({ avoid }, nowMs = env.now()) => field.find(cost, nowMs, avoid).endpoint as E;
       },
       started: (endpoint, nowMs) => recordOf(endpoint).observed.started(nowMs),
       observe(endpoint, outcome, latencyMs, nowMs = env.now()) {
-        recordOf(endpoint).observed.ended(outcome, latencyMs, nowMs, draw);
+        recordOf(endpoint).observed.ended(outcome, latencyMs, nowMs, chance.draw);
       },
       report: (endpoint, report, nowMs) => recordOf(endpoint).reported.learn(report, nowMs),
       explain: (endpoints, request, nowMs) =>

@@ -1,5 +1,5 @@
-import type { Endpoint } from "../endpoint.ts";
 import type { Policy } from "../policy.ts";
+import { Turn } from "../turn.ts";
 
 /**
  * Each endpoint in turn, whatever its weight. A new balancer starts anywhere, at `floor(env.random() * n)`, so that a
@@ -13,32 +13,17 @@ export function roundRobin(): Policy {
 const ROUND_ROBIN: Policy = Object.freeze<Policy>({
   name: "round-robin",
   create(env) {
-    let order: readonly Endpoint[] = [];
-    /** Where in `order` the next pick is; beyond its end before the first one. */
-    let next = 0;
-
+    const turn = new Turn(env);
     return {
       picker(endpoints) {
-        next = order.length === 0 ? Math.floor(env.random() * endpoints.length) : resume(order, next, endpoints);
-        order = endpoints;
+        turn.enter(endpoints);
         const size = endpoints.length;
         return () => {
-          const index = next;
-          next = index + 1 === size ? 0 : index + 1;
+          const index = turn.next;
+          turn.next = index + 1 === size ? 0 : index + 1;
           return endpoints[index] ?? endpoints[0];
         };
       },
     };
   },
 });
-
-/** Where the cycle goes on in a new set: at the first endpoint, from the next one on, that is still there. */
-function resume(order: readonly Endpoint[], next: number, endpoints: readonly Endpoint[]): number {
-  const places = new Map(endpoints.map((endpoint, index) => [endpoint, index]));
-  for (let step = 0; step < order.length; step++) {
-    const endpoint = order[(next + step) % order.length];
-    const place = endpoint === undefined ? undefined : places.get(endpoint);
-    if (place !== undefined) return place;
-  }
-  return next % endpoints.length;
-}
