@@ -2,7 +2,7 @@ import { pickAvoiding } from "./avoiding.ts";
 import { channels } from "./channels.ts";
 import { type Endpoint, release, reserve } from "./endpoint.ts";
 import type { Endpointer, ReadyOptions } from "./endpointer.ts";
-import { type Env, resolveEnv } from "./env.ts";
+import { type Env, isOneClock, resolveEnv } from "./env.ts";
 import { NoEndpointsError } from "./errors.ts";
 import type { Candidate, Explanation, Judgement } from "./explanation.ts";
 import { type LoadReport, isLoadReport } from "./load-report.ts";
@@ -39,11 +39,6 @@ export function createBalancer<C>(
   checkOptions("", { endpointer, policy }, { endpointer: required(is.endpointer), policy: is.policy });
   checkOptions("", options, { env: is.env });
   return new PolicyBalancer(endpointer, policy, resolveEnv(options.env), isOneClock(options.env));
-}
-
-/** Whether time and timers go together: with a clock of somebody's own and the system's timers they do not. */
-function isOneClock(env: Partial<Env> | undefined): boolean {
-  return env?.now === undefined || env.after !== undefined;
 }
 
 const ANY: PickRequest = Object.freeze({});

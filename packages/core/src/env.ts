@@ -67,3 +67,8 @@ export function sleep(
 export function stayAlive(env: Env): () => void {
   return env.after(2 ** 31 - 1, () => undefined, { keepAlive: true });
 }
+
+/** Whether time and timers go together: with a clock of somebody's own and the system's timers they do not. */
+export function isOneClock(env: Partial<Env> | undefined): boolean {
+  return env?.now === undefined || env.after !== undefined;
+}

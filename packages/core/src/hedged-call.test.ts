@@ -1,10 +1,13 @@
 import { getEventListeners } from "node:events";
+import { manualClock } from "@rollcall/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { lorems } from "../test/lorem.ts";
 import { type RetryWorld, down, expectClean, never, retryError, retryWorld } from "../test/retry-world.ts";
 import { rejection, settlement } from "../test/settlement.ts";
+import { createBalancer } from "./balancer.ts";
 import { channels } from "./channels.ts";
 import { InvalidOptionError } from "./errors.ts";
+import { fixedEndpointer } from "./fixed-endpointer.ts";
 import type { Outcome } from "./pick.ts";
 import type { Policy } from "./policy.ts";
 import { type Attempt, type CallOptions, type RetryOptions, retry } from "./retry.ts";
@@ -24,6 +27,10 @@ const after =
       });
     });
   };
+
+/** Fails after `ms`. */
+const failAfter = ({ clock }: Pick<RetryWorld, "clock">, ms: number): Promise<never> =>
+  new Promise((_, reject) => void clock.env.after(ms, () => reject(down)));
 
 /** A service that answers after 10 ms, and whose clients know that. */
 async function warmWorld(
@@ -430,6 +437,67 @@ describe("a hedged call", () => {
       ["1", { kind: "cancelled", superseded: true }, 15],
       ["2", { kind: "success" }, 5],
     ]);
+  });
+
+  it("fails with what the caller's own rule throws, as without a hedge, and ends the other attempt", async () => {
+    const boom = new Error("retryable");
+    const retryable = (): boolean => {
+      throw boom;
+    };
+    for (const ms of [20, 5]) {
+      const world = await warmWorld();
+      const log: string[] = [];
+      const call = settlement(
+        world.call(
+          (client, attempt) =>
+            attempt.number === 1 ? failAfter(world, ms) : after(world, 1_000, log)(client, attempt),
+          { retryable },
+        ),
+      );
+      await world.clock.advance(ms);
+      expect(call).toMatchObject({ state: "rejected", error: boom });
+      expect(log).toEqual(ms === 20 ? ["2 at 2", "2 aborted"] : []);
+      expectClean(world);
+    }
+  });
+
+  it("is not hedged, and goes on, where the caller's own budget throws", async () => {
+    const budget = {
+      deposit: () => undefined,
+      withdraw: (): boolean => {
+        throw new Error("withdraw");
+      },
+    };
+    const world = await warmWorld({ budget });
+    const call = settlement(world.call(after(world, 100)));
+    await world.clock.advance(100);
+    expect(call).toMatchObject({ state: "fulfilled", value: "1" });
+    expectClean(world);
+  });
+
+  it("does not learn how long answers take while its own process stands still", async () => {
+    const clock = manualClock({ random: () => 0 });
+    let blockedMs = 0;
+    const env = { ...clock.env, now: () => clock.now() + blockedMs };
+    const balancer = createBalancer(fixedEndpointer("lorem", ["1", "2", "3"]), roundRobin(), { env });
+    const call = retry(balancer, { hedge: true, budget: false, env });
+    const calls = (count: number, ms: number): Promise<unknown> =>
+      Promise.all(
+        Array.from({ length: count }, () => call((client, attempt) => after({ clock }, ms)(client, attempt))),
+      );
+    const before = calls(300, 10);
+    await clock.advance(10);
+    await before;
+    const during = calls(60, 9);
+    blockedMs += 2_000;
+    await clock.advance(9);
+    await during;
+    const log: string[] = [];
+    const slow = call((client, attempt) => after({ clock }, attempt.number === 1 ? 500 : 5, log)(client, attempt));
+    await clock.advance(20);
+    expect(log.slice(0, 2)).toEqual(["1 at 1", "2 at 2"]);
+    await slow;
+    expect(clock.pending).toBe(0);
   });
 
   it.each([

@@ -36,6 +36,8 @@ export class HedgedCall<C> extends RetriedCall<C> {
   #overtaken: DOMException | undefined;
   /** What the last failure means for the call. */
   #verdict: RetryReason | undefined;
+  /** What the caller's own rule threw when it was asked: the call fails with it. */
+  #thrown: { readonly error: unknown } | undefined;
 
   constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions, hedging: Hedging) {
     super(balancer, rules, options);
@@ -45,7 +47,9 @@ export class HedgedCall<C> extends RetriedCall<C> {
 
   /** Fails with the last error, when all have failed, or with the first that must not be repeated. */
   protected override ask<T>(first: PickResult<C>, number: number, fn: Called<C, T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+    const { watch } = this.#hedging;
+    watch.started(watch.now());
+    const race = new Promise<T>((resolve, reject) => {
       const start = (lease: PickResult<C>, number: number, hedge: boolean): void => {
         const racer: Racer = { hedge, number, endpoint: lease.endpoint, startedAt: this.rules.env.now() };
         this.#racing.add(racer);
@@ -71,9 +75,11 @@ export class HedgedCall<C> extends RetriedCall<C> {
       start(first, number, false);
       this.#await(hedge);
     });
+    return race.finally(() => watch.ended());
   }
 
   protected override judge(error: unknown, number: number, endpoint: Endpoint | undefined): RetryReason | undefined {
+    if (this.#thrown !== undefined) throw this.#thrown.error;
     // The others have been judged when they failed.
     return endpoint === undefined ? super.judge(error, number, endpoint) : this.#verdict;
   }
@@ -105,14 +111,14 @@ export class HedgedCall<C> extends RetriedCall<C> {
     const { key, avoid } = this.request;
     const asked = new Set(avoid);
     for (const { endpoint } of this.#racing) asked.add(endpoint);
-    let lease: PickResult<C>;
+    let lease: PickResult<C> | undefined;
     try {
       lease = this.pickNow({ key, avoid: asked });
+      if (!asked.has(lease.endpoint) && this.#hedging.withdraw() && this.rules.withdraw()) return lease;
     } catch {
-      return undefined;
+      // No hedge then: the attempt that runs may do well. If not, a retry meets the same error, and fails with it.
     }
-    if (!asked.has(lease.endpoint) && this.#hedging.withdraw() && this.rules.withdraw()) return lease;
-    lease[Symbol.dispose]();
+    lease?.[Symbol.dispose]();
     return undefined;
   }
 
@@ -131,7 +137,13 @@ export class HedgedCall<C> extends RetriedCall<C> {
   #isLost(error: unknown, { number, endpoint }: Racer): boolean {
     // The caller's own abort ends all of them, and says nothing.
     if (this.options.signal?.aborted === true) return this.#stop();
-    this.#verdict = super.judge(error, number, endpoint);
+    try {
+      this.#verdict = super.judge(error, number, endpoint);
+    } catch (thrown) {
+      this.#thrown = { error: thrown };
+      this.#overtake();
+      return true;
+    }
     if (this.#verdict === "deadline") this.#expire();
     else if (this.#verdict !== undefined) this.#overtake();
     return this.#racing.size === 0 && this.#stop();
@@ -158,10 +170,11 @@ export class HedgedCall<C> extends RetriedCall<C> {
     this.#racing.clear();
   }
 
-  /** Takes the time of attempts that nobody has waited for before they began. */
+  /** Takes the time of attempts that nobody has waited for before they began, unless the process itself stood still. */
   #learn({ hedge, startedAt }: Racer): void {
-    const nowMs = this.rules.env.now();
-    if (!hedge) this.#hedging.learn(nowMs - startedAt, nowMs);
+    const { watch } = this.#hedging;
+    const nowMs = watch.now();
+    if (!hedge && startedAt >= watch.wokeAt) this.#hedging.learn(nowMs - startedAt, nowMs);
   }
 
   #stop(): true {

@@ -1,6 +1,7 @@
 import type { Env } from "./env.ts";
 import { LatencyQuantile } from "./latency-quantile.ts";
 import { checkOptions, is } from "./options.ts";
+import { StallWatch } from "./stall-watch.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
 
 /** When a call that has no answer yet is also made elsewhere. */
@@ -38,13 +39,16 @@ export function checkHedge(value: unknown, path: string): void {
  */
 export class Hedging {
   readonly maxHedges: number;
+  /** Tells when this process itself stood still: what took long then says nothing. */
+  readonly watch: StallWatch;
   readonly #minDelayMs: number;
   readonly #cap: RetryBudget;
   readonly #latency: LatencyQuantile;
 
-  constructor(options: HedgeOptions, env: Env) {
+  constructor(options: HedgeOptions, env: Env, watches: boolean) {
     const { percentile = 0.95, minDelayMs = 1, maxHedges = 1, ratio = 0.05 } = options;
     this.maxHedges = maxHedges;
+    this.watch = new StallWatch(env, watches);
     this.#minDelayMs = minDelayMs;
     this.#cap = retryBudget({ ratio, perSecond: 0, least: 0, env });
     this.#latency = new LatencyQuantile(percentile);

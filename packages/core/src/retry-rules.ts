@@ -1,5 +1,5 @@
 import { RETRY_BACKOFF, fullJitter } from "./backoff.ts";
-import { type Env, resolveEnv } from "./env.ts";
+import { type Env, isOneClock, resolveEnv } from "./env.ts";
 import { Hedging } from "./hedging.ts";
 import type { Latch } from "./latch.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
@@ -37,7 +37,8 @@ export class RetryRules {
     this.retryable = options.retryable ?? (() => true);
     this.unsent = options.unsent ?? (() => false);
     const { hedge = false } = options;
-    this.hedging = hedge === false ? undefined : new Hedging(hedge === true ? {} : hedge, this.env);
+    this.hedging =
+      hedge === false ? undefined : new Hedging(hedge === true ? {} : hedge, this.env, isOneClock(options.env));
   }
 
   /** Whether the budget allows one more retry or hedge now; if so, it is charged. */
