@@ -1,8 +1,7 @@
 import type { SimulatedCall } from "./attempt.ts";
-import { meanOf } from "./distribution.ts";
 import { VirtualEvent } from "./event-heap.ts";
 import { randomStream } from "./random-stream.ts";
-import { type Scenario, capacityOf } from "./scenario.ts";
+import { type Scenario, meanGapMs } from "./scenario.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /**
@@ -28,12 +27,11 @@ export class Arrivals extends VirtualEvent {
 
   constructor(scenario: Scenario, seed: number, time: VirtualTime, begin: (call: SimulatedCall) => void) {
     super();
-    const { load, arrivals = "poisson", clients = 1, keys = 0, durationMs } = scenario;
+    const { arrivals = "poisson", clients = 1, keys = 0, durationMs } = scenario;
     this.#time = time;
     this.#begin = begin;
     this.#endMs = durationMs;
-    this.#meanGapMs =
-      "perSecond" in load ? 1_000 / load.perSecond : meanOf(scenario.work) / (load.utilisation * capacityOf(scenario));
+    this.#meanGapMs = meanGapMs(scenario);
     this.#clients = clients;
     if (arrivals === "poisson") {
       this.#gap = randomStream(seed, "gap");

@@ -1,5 +1,6 @@
 import { InvalidOptionError, checkOptions, is, required } from "@rollcall/core";
 import { normalDensity, normalQuantile, normalShare } from "./normal.ts";
+import { MOST, POSITIVE } from "./range.ts";
 
 /** How much work a call is: a distribution of milliseconds at speed 1. A number is a constant. */
 export type Distribution =
@@ -10,18 +11,16 @@ export type Distribution =
   /** Normal, without what lies below 0. Mean and deviation are those before that is left out. */
   | { readonly kind: "normal"; readonly meanMs: number; readonly deviationMs: number };
 
-const POSITIVE = is.number(Number.MIN_VALUE, Number.MAX_VALUE);
-
 const SHAPES = {
   exponential: { meanMs: required(POSITIVE) },
   lognormal: { meanMs: required(POSITIVE), sigma: required(is.number(0, 10)) },
-  normal: { meanMs: required(is.number(0, Number.MAX_VALUE)), deviationMs: required(POSITIVE) },
+  normal: { meanMs: required(is.number(0, MOST)), deviationMs: required(POSITIVE) },
 };
 
 /** Throws `InvalidOptionError` unless `value` is a {@link Distribution}. */
 export function checkDistribution(value: unknown, path: string): void {
   if (typeof value === "number") {
-    if (!(value > 0 && value < Infinity)) throw new InvalidOptionError(path, "a number of milliseconds > 0", value);
+    POSITIVE(value, path);
     return;
   }
   is.object(value, path);

@@ -1,5 +1,6 @@
 import { type Check, InvalidOptionError, checkOptions, is } from "@rollcall/core";
 import { type Distribution, checkDistribution } from "./distribution.ts";
+import { MOST, POSITIVE } from "./range.ts";
 
 /** When something holds, in milliseconds from the start. */
 export interface Span {
@@ -27,12 +28,12 @@ export type Fault =
   /** Its process is gone: what it had in hand fails at once, and connections are refused. */
   | (Span & { readonly kind: "dead" });
 
-const SPAN = { fromMs: is.number(0, Number.MAX_VALUE), toMs: is.number(0), everyMs: is.number(1, Number.MAX_VALUE) };
+const SPAN = { fromMs: is.number(0, MOST), toMs: is.number(0), everyMs: is.number(1, MOST) };
 
 const SHAPES: Readonly<Record<Fault["kind"], Readonly<Record<string, Check>>>> = {
-  slow: { factor: is.number(Number.MIN_VALUE, Number.MAX_VALUE), work: checkDistribution },
+  slow: { factor: POSITIVE, work: checkDistribution },
   pause: {},
-  fail: { rate: is.number(0, 1), afterMs: is.number(0, Number.MAX_VALUE) },
+  fail: { rate: is.number(0, 1), afterMs: is.number(0, MOST) },
   unreachable: {},
   dead: {},
 };

@@ -72,6 +72,7 @@ function makeServers(scenario: Scenario, time: VirtualTime, answer: (attempt: At
   for (const group of scenario.servers) {
     const { count = 1, name = "server", workers = 4, queue = 100, speed = 1, weight = 1, zone, faults = [] } = group;
     const { reports = true, joinsAtMs = 0, leavesAtMs = Infinity } = group;
+    const timeline = timelineOf(speed, faults, durationMs);
     for (let n = 0; n < count; n++) {
       const number = (numbers.get(name) ?? 0) + 1;
       numbers.set(name, number);
@@ -83,7 +84,7 @@ function makeServers(scenario: Scenario, time: VirtualTime, answer: (attempt: At
         workers,
         queue,
         speed,
-        timeline: timelineOf(speed, faults, durationMs),
+        timeline,
         work,
         dropsAbandoned: abandoned === "dropped",
         reports,

@@ -9,7 +9,10 @@ export interface ServerReport {
   readonly share: number;
   /** Attempts of counted calls that it failed, or did not answer in time. */
   readonly failures: number;
-  /** The share of the time for which its workers had work, over the whole run; 0 for unlimited workers. */
+  /**
+   * The work that its workers have begun, in the whole run, as a share of what they could do at their speed in the
+   * scenario's `durationMs`; above 1 if that was not enough for it. 0 for unlimited workers.
+   */
   readonly utilisation: number;
 }
 

@@ -3,6 +3,7 @@ import {
   type Balancer,
   type Call,
   type Env,
+  InvalidOptionError,
   type RetryError,
   type RetryOptions,
   isDiscoveryError,
@@ -27,9 +28,14 @@ export class RetryingCaller implements AttemptOwner {
 
   /** The client with number n lives in `envs[n]`. */
   constructor(balancers: readonly Balancer<Server>[], envs: readonly Env[], options: RetryOptions, parts: CallerParts) {
-    this.#calls = balancers.map((balancer, client) =>
-      retry(balancer, Object.assign({}, options, { env: envs[client] })),
-    );
+    try {
+      this.#calls = balancers.map((balancer, client) =>
+        retry(balancer, Object.assign({}, options, { env: envs[client] })),
+      );
+    } catch (error) {
+      if (!(error instanceof InvalidOptionError)) throw error;
+      throw new InvalidOptionError(`retry.${error.path}`, error.expected, error.got);
+    }
     this.#parts = parts;
   }
 

@@ -93,6 +93,22 @@ describe("a total outage", () => {
     durationMs: 6_000,
   };
 
+  it("waits as long as the scenario says, unless the options say otherwise", async () => {
+    const scenario: Scenario = {
+      ...forEver,
+      servers: [{ faults: [{ kind: "unreachable" }] }],
+      load: { perSecond: 10 },
+      timeoutMs: 50,
+    };
+    for (const [timeoutMs, ms] of [
+      [undefined, 50],
+      [70, 70],
+    ] as const) {
+      const { latencyMs } = await simulate(scenario, { policy: roundRobin(), retry: { timeoutMs, maxAttempts: 1 } });
+      expect(latencyMs.max).toBeCloseTo(ms, 9);
+    }
+  });
+
   it("triples the load with three attempts and no budget", async () => {
     const { amplification } = await simulate(forEver, { policy: adaptive(), retry: { budget: false } });
     expect(amplification).toBe(3);

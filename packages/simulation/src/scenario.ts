@@ -1,6 +1,7 @@
 import { type Check, InvalidOptionError, checkOptions, is, required } from "@rollcall/core";
-import { type Distribution, checkDistribution } from "./distribution.ts";
+import { type Distribution, checkDistribution, meanOf } from "./distribution.ts";
 import { type Fault, checkFault } from "./fault.ts";
+import { MOST, POSITIVE } from "./range.ts";
 
 /** Servers that are alike. */
 export interface ServerGroup {
@@ -36,7 +37,10 @@ export type Load =
   /** As a share of what all servers of the start can do when nothing is wrong with them. */
   | { readonly utilisation: number };
 
-/** A fleet, its clients, and what happens to them. Plain data: it can be kept as JSON. */
+/**
+ * A fleet, its clients, and what happens to them. Plain data: it can be kept as JSON, but for `Infinity`, which JSON does
+ * not know. Numbers reach up to 1e9, and a run has at most 100 million calls.
+ */
 export interface Scenario {
   readonly name: string;
   readonly servers: readonly ServerGroup[];
@@ -71,13 +75,17 @@ export interface Scenario {
   readonly warmupMs?: number | undefined;
 }
 
-const FINITE = Number.MAX_VALUE;
-const POSITIVE = is.number(Number.MIN_VALUE, FINITE);
+/** So many servers in a group, workers of a server, clients. */
+const MOST_OF_A_KIND = 100_000;
+/** As many as would take minutes to play, and gigabytes to count. */
+const MOST_CALLS = 1e8;
+/** How often a fault may come again. */
+const MOST_SPELLS = 100_000;
 
-function integer(min: number): Check {
+function integer(min: number, max = MOST): Check {
   return (value, path) => {
-    if (!Number.isInteger(value) || Number(value) < min)
-      throw new InvalidOptionError(path, `an integer >= ${min}`, value);
+    if (!Number.isInteger(value) || Number(value) < min || Number(value) > max)
+      throw new InvalidOptionError(path, `an integer from ${min} to ${max}`, value);
   };
 }
 
@@ -95,15 +103,15 @@ const orInfinity =
   };
 
 const GROUP = {
-  count: integer(1),
+  count: integer(1, MOST_OF_A_KIND),
   name: is.nonEmptyString,
-  workers: orInfinity(integer(1)),
+  workers: orInfinity(integer(1, MOST_OF_A_KIND)),
   queue: orInfinity(integer(0)),
   speed: POSITIVE,
-  weight: is.number(0, FINITE),
+  weight: is.number(0, MOST),
   zone: is.string,
   reports: is.boolean,
-  joinsAtMs: is.number(0, FINITE),
+  joinsAtMs: is.number(0, MOST),
   leavesAtMs: is.number(0),
   faults: each(checkFault),
 };
@@ -118,14 +126,14 @@ const SCENARIO = {
     checkOptions(path, value, isShare ? { utilisation: required(POSITIVE) } : { perSecond: required(POSITIVE) });
   }),
   arrivals: is.oneOf("poisson", "uniform"),
-  clients: integer(1),
+  clients: integer(1, MOST_OF_A_KIND),
   keys: integer(0),
-  networkMs: is.number(0, FINITE),
+  networkMs: is.number(0, MOST),
   timeoutMs: POSITIVE,
   targetMs: POSITIVE,
   abandoned: is.oneOf("served", "dropped"),
   durationMs: required(POSITIVE),
-  warmupMs: is.number(0, FINITE),
+  warmupMs: is.number(0, MOST),
 };
 
 /** Throws `InvalidOptionError` unless `value` is a {@link Scenario}; its path says where: `servers[1].faults[0].rate`. */
@@ -135,13 +143,37 @@ export function checkScenario(value: unknown): asserts value is Scenario {
   if (servers.length === 0) throw new InvalidOptionError("servers", "at least one group", servers);
   if (warmupMs >= durationMs)
     throw new InvalidOptionError("warmupMs", `less than durationMs (${durationMs})`, warmupMs);
-  for (const [index, { joinsAtMs = 0, leavesAtMs = Infinity }] of servers.entries()) {
-    if (leavesAtMs > joinsAtMs) continue;
-    throw new InvalidOptionError(`servers[${index}].leavesAtMs`, `more than joinsAtMs (${joinsAtMs})`, leavesAtMs);
+  for (const [index, { joinsAtMs = 0, leavesAtMs = Infinity, faults = [] }] of servers.entries()) {
+    const at = `servers[${index}]`;
+    if (leavesAtMs <= joinsAtMs) {
+      throw new InvalidOptionError(`${at}.leavesAtMs`, `more than joinsAtMs (${joinsAtMs})`, leavesAtMs);
+    }
+    const tooOften = faults.findIndex(({ everyMs = Infinity }) => durationMs / everyMs > MOST_SPELLS);
+    if (tooOften < 0) continue;
+    const { everyMs } = faults[tooOften] ?? {};
+    throw new InvalidOptionError(
+      `${at}.faults[${tooOften}].everyMs`,
+      `at least 1/${MOST_SPELLS} of durationMs (${durationMs})`,
+      everyMs,
+    );
   }
-  if ("utilisation" in load && !(capacityOf(value as Scenario) < Infinity)) {
-    throw new InvalidOptionError("load.utilisation", "load.perSecond, as the servers' workers are unlimited", load);
+  if ("utilisation" in load) {
+    const capacity = capacityOf(value as Scenario);
+    const expected = (why: string): Error =>
+      new InvalidOptionError("load.utilisation", `load.perSecond, as ${why}`, load);
+    if (capacity === 0) throw expected("there is no server from the start");
+    if (capacity === Infinity) throw expected("the servers' workers are unlimited");
   }
+  if (durationMs / meanGapMs(value as Scenario) > MOST_CALLS) {
+    const path = "perSecond" in load ? "load.perSecond" : "load.utilisation";
+    throw new InvalidOptionError(path, `no more than ${MOST_CALLS} calls in durationMs (${durationMs})`, load);
+  }
+}
+
+/** How long it takes from one call to the next, of all clients, on average. */
+export function meanGapMs(scenario: Scenario): number {
+  const { load, work } = scenario;
+  return "perSecond" in load ? 1_000 / load.perSecond : meanOf(work) / (load.utilisation * capacityOf(scenario));
 }
 
 /** How many milliseconds of work the servers of the start do in a millisecond, when nothing is wrong with them. */

@@ -73,6 +73,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions): Pr
   let name = "";
   const balancers = envs.map((env, client) => {
     const policy = typeof subject === "function" ? subject(client) : subject;
+    is.policy(policy, "policy");
     ({ name } = policy);
     const endpointer = createEndpointer(fleet.instancer, ({ id }) => fleet.serverOf(id), { env });
     return createBalancer(endpointer, policy, { env });
@@ -83,7 +84,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions): Pr
     const arrivals = new Arrivals(scenario, seed, time, (call) => caller.call(call));
     play(time, arrivals, caller);
   } else {
-    const caller = new RetryingCaller(balancers, envs, { timeoutMs, ...retry }, parts);
+    const caller = new RetryingCaller(balancers, envs, { ...retry, timeoutMs: retry.timeoutMs ?? timeoutMs }, parts);
     const arrivals = new Arrivals(scenario, seed, time, (call) => caller.call(call));
     while ((!arrivals.isOver || caller.open > 0) && time.step()) {
       if (!caller.stirred && !time.woke) continue;

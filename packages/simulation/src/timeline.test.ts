@@ -58,3 +58,14 @@ describe("TimelineReader", () => {
     expect(stopped.timeOf(101, 500)).toBe(Infinity);
   });
 });
+
+describe("a long timeline", () => {
+  it("is made at once, however often a fault comes again", () => {
+    const startedAt = performance.now();
+    const often = { kind: "pause", fromMs: 5, toMs: 6, everyMs: 10 } as const;
+    const timeline = timelineOf(1, [often, { kind: "dead", fromMs: 7 }], 500_000);
+    expect(timeline).toHaveLength(100_002);
+    expect(timeline.at(-2)).toMatchObject({ fromMs: 499_995, speed: 0, progress: 449_996, isDead: true });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+  });
+});

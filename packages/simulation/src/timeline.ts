@@ -21,30 +21,41 @@ export interface Condition {
  * last condition stays.
  */
 export function timelineOf(speed: number, faults: readonly Fault[], endMs: number): [Condition, ...Condition[]] {
-  const spells = faults.flatMap((fault) => spellsOf(fault, endMs));
-  const bounds = spells.flatMap(({ fromMs, toMs }) => [fromMs, toMs]).filter((atMs) => atMs > 0 && atMs < Infinity);
+  const spells = faults.map((fault) => spellsOf(fault, endMs));
+  const bounds = spells
+    .flat()
+    .flatMap(({ fromMs, toMs }) => [fromMs, toMs])
+    .filter((atMs) => atMs > 0 && atMs < Infinity);
+  /** Of each fault the spell that has begun last; its spells do not overlap. */
+  const latest = faults.map(() => 0);
   const times = [0, ...new Set(bounds.toSorted((a, b) => a - b))];
   const timeline: Condition[] = [];
   for (const fromMs of times) {
     const before = timeline.at(-1);
     const progress = before === undefined ? 0 : before.progress + (fromMs - before.fromMs) * before.speed;
-    const active = spells.filter((spell) => spell.fromMs <= fromMs && fromMs < spell.toMs).map(({ fault }) => fault);
+    const active = faults.filter((_, number) => {
+      const its = spells[number] ?? [];
+      let place = latest[number] ?? 0;
+      while ((its[place + 1]?.fromMs ?? Infinity) <= fromMs) place++;
+      latest[number] = place;
+      const spell = its[place];
+      return spell !== undefined && spell.fromMs <= fromMs && fromMs < spell.toMs;
+    });
     timeline.push(conditionOf(active, fromMs, speed, progress));
   }
   return timeline as [Condition, ...Condition[]];
 }
 
 interface Spell {
-  readonly fault: Fault;
   readonly fromMs: number;
   readonly toMs: number;
 }
 
 function spellsOf(fault: Fault, endMs: number): Spell[] {
   const { fromMs = 0, toMs = Infinity, everyMs = Infinity } = fault;
-  const spells: Spell[] = [{ fault, fromMs, toMs }];
+  const spells: Spell[] = [{ fromMs, toMs }];
   for (let laterMs = everyMs; fromMs + laterMs < endMs; laterMs += everyMs) {
-    spells.push({ fault, fromMs: fromMs + laterMs, toMs: toMs + laterMs });
+    spells.push({ fromMs: fromMs + laterMs, toMs: toMs + laterMs });
   }
   return spells;
 }
