@@ -9,7 +9,8 @@ const COLOURS = ["#999999", "#56b4e9", "#0098d8", "#cc79a7", "#e69f00", "#009e73
 
 /**
  * Draws how long calls of one scenario take: the latency below which each share of them stays, both axes by logarithm, a
- * line per policy, as SVG. Colours of text and lines follow the reader's scheme; the ground is transparent.
+ * line per policy, as SVG. The ground is transparent: all colours can be read on white and on black, as the reader's scheme
+ * says nothing of the page that a picture stands on.
  */
 export function curvesOf(round: readonly Played[]): string {
   const title = round[0]?.scenario.name ?? "";
@@ -62,14 +63,9 @@ export function curvesOf(round: readonly Played[]): string {
 text { font: 12px system-ui, sans-serif; }
 polyline, path { fill: none; stroke-width: 2; stroke-linejoin: round; }
 path { stroke-width: 0.8; }
-.text { fill: #444c56; }
-.grid { stroke: #444c56; stroke-opacity: 0.2; }
-.oracle { stroke: #444c56; stroke-dasharray: 5 3; }
-@media (prefers-color-scheme: dark) {
-  .text { fill: #adbac7; }
-  .grid { stroke: #adbac7; }
-  .oracle { stroke: #adbac7; }
-}
+.text { fill: #6e7781; }
+.grid { stroke: #6e7781; stroke-opacity: 0.3; }
+.oracle { stroke: #6e7781; stroke-dasharray: 5 3; }
 </style>
 <text x="${PLOT.left}" y="22" class="text" style="font-weight:600">${escaped(title)}: this share of the calls is answered within …</text>
 ${[...ticksX, ...ticksY, ...drawn].join("\n")}
