@@ -124,6 +124,29 @@ describe("StallWatch", () => {
     expect(watch.wokeAt).toBe(62_000);
   });
 
+  it("takes calls that began in the middle of a stall for as little as those before", () => {
+    const { watch, begin, clock, block } = start();
+    begin(1);
+    block(1_000);
+    begin(1);
+    expect(watch.wokeAt).toBe(1_000);
+    block(1_000);
+    clock.advanceSync(100);
+    // The second call began at 1000, and stood still for as long.
+    expect(watch.wokeAt).toBe(2_100);
+  });
+
+  it("looks often again as soon as a call begins beside one that lasts", () => {
+    const { watch, begin, clock, block } = start();
+    begin(1);
+    clock.advanceSync(60_000);
+    begin(1);
+    block(300);
+    watch.now();
+    expect(watch.wokeAt).toBe(60_300);
+    expect(clock.pending).toBe(1);
+  });
+
   it("arms one timer however many calls there are, and none when all have ended", () => {
     const { watch, begin, end, clock } = start();
     begin(10);

@@ -47,7 +47,9 @@ export class StallWatch {
   started(nowMs: number): void {
     this.#inFlight++;
     this.#stirred = true;
-    if (this.#disarm === undefined && this.#watches) this.#arm(nowMs);
+    if (!this.#watches || (this.#disarm !== undefined && this.#beatMs === BEAT_MS)) return;
+    this.#disarm?.();
+    this.#arm(nowMs);
   }
 
   ended(): void {
@@ -62,7 +64,13 @@ export class StallWatch {
   #arm(nowMs: number): void {
     this.#beatMs = this.#stirred ? BEAT_MS : Math.min(BEAT_MOST_MS, 2 * this.#beatMs);
     this.#stirred = false;
-    this.#lateAt = nowMs + this.#beatMs + STALL_MS;
-    this.#disarm = this.#env.after(this.#beatMs, () => this.#arm(this.now()));
+    const lateAt = nowMs + this.#beatMs + STALL_MS;
+    this.#lateAt = lateAt;
+    this.#disarm = this.#env.after(this.#beatMs, () => {
+      const beatAt = this.now();
+      // The stall ends here, also if somebody has noticed it in the middle, and begun a call.
+      if (beatAt > lateAt) this.wokeAt = beatAt;
+      this.#arm(beatAt);
+    });
   }
 }
