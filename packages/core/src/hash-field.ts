@@ -48,13 +48,18 @@ export function hashPolicy(
     name: boundedLoad === undefined ? name : `${name}+bounded`,
     create(env): PolicyState {
       const draw = xorshift(env);
-      /** This balancer's calls in flight; kept only where there is a bound. */
+      /** The calls in flight of the set; kept only where there is a bound. */
       let active = 0;
+      /**
+       * After so many picks they are counted anew: once for each endpoint, so it costs O(1) per pick. Others may use the
+       * endpoints, too, and calls may end at endpoints that have left.
+       */
+      let picksToCount = 0;
       let current: { readonly endpoints: readonly Endpoint[]; readonly field: HashField } | undefined;
 
-      const refuses = (endpoint: Endpoint, { avoid }: PickRequest, sum: number): boolean =>
+      const refuses = (endpoint: Endpoint, { avoid }: PickRequest, sum: number, calls: number): boolean =>
         (avoid !== undefined && avoid.has(endpoint)) ||
-        (boundedLoad !== undefined && endpoint.stats.inFlight >= cap(endpoint, boundedLoad, active, sum));
+        (boundedLoad !== undefined && endpoint.stats.inFlight >= cap(endpoint, boundedLoad, calls, sum));
 
       const find = <E extends Endpoint>(
         endpoints: NonEmpty<E>,
@@ -62,43 +67,56 @@ export function hashPolicy(
         sum: number,
         request: PickRequest,
         hashed: number,
+        calls: number,
       ): E => {
         for (let refusals = 0; refusals < REFUSALS; refusals++) {
           const endpoint = endpoints[field.owner(hashed, refusals)] ?? endpoints[0];
-          if (!refuses(endpoint, request, sum)) return endpoint;
+          if (!refuses(endpoint, request, sum, calls)) return endpoint;
         }
-        return elsewhere(endpoints, hashed, request, (endpoint) => refuses(endpoint, request, sum));
+        return elsewhere(endpoints, hashed, request, (endpoint) => refuses(endpoint, request, sum, calls));
       };
       const sumOf = (endpoints: NonEmpty<Endpoint>): number =>
         endpoints.reduce((total, { instance }) => total + instance.weight, 0);
-      const fieldOf = (endpoints: NonEmpty<Endpoint>): HashField =>
-        current?.endpoints === endpoints ? current.field : makeField(endpoints);
 
       const state: PolicyState = {
         picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
           const field = makeField(endpoints);
           const sum = sumOf(endpoints);
           current = { endpoints, field };
+          picksToCount = 0;
           return (request) => {
             const hashed = request.key === undefined ? draw(2 ** 31) * 2 : hash(request.key);
-            return find(endpoints, field, sum, request, hashed);
+            if (boundedLoad !== undefined && picksToCount-- <= 0) {
+              active = callsOf(endpoints);
+              picksToCount = endpoints.length;
+            }
+            return find(endpoints, field, sum, request, hashed, active);
           };
         },
         explain(endpoints, request) {
           const { key } = request;
           if (key === undefined) return { why: "no key: chance, by the shares of the table" };
-          const next = find(endpoints, fieldOf(endpoints), sumOf(endpoints), request, hash(key));
+          const isCurrent = current !== undefined && isSame(current.endpoints, endpoints);
+          const field = current !== undefined && isCurrent ? current.field : makeField(endpoints);
+          const calls = isCurrent && picksToCount > 0 ? active : callsOf(endpoints);
+          const next = find(endpoints, field, sumOf(endpoints), request, hash(key), calls);
           return { next, why: `where the key ${JSON.stringify(key)} belongs` };
         },
       };
       if (boundedLoad !== undefined) {
         state.started = () => void active++;
-        state.observe = () => void active--;
+        state.observe = () => void (active = Math.max(0, active - 1));
       }
       return state;
     },
   });
 }
+
+const callsOf = (endpoints: readonly Endpoint[]): number =>
+  endpoints.reduce((total, { stats }) => total + stats.inFlight, 0);
+
+const isSame = (one: readonly Endpoint[], other: readonly Endpoint[]): boolean =>
+  one.length === other.length && one.every((endpoint, place) => endpoint === other[place]);
 
 /** How many calls an endpoint may have before another one is sent to it. */
 function cap({ instance }: Endpoint, factor: number, active: number, sum: number): number {

@@ -75,11 +75,11 @@ export class LeastCost<R extends Rated> {
     for (let choice = 0; choice < this.#choices; choice++) {
       let place = first;
       if (choice > 0) {
-        if (weighted === undefined) {
+        if (weighted !== undefined) place = weighted();
+        // Also where a heavy one is drawn again and again: to compare it with itself would be no choice.
+        if (place === first) {
           place = first + 1 + this.#draw(length - 1);
           if (place >= length) place -= length;
-        } else {
-          place = weighted();
         }
       }
       const rated = all[place] ?? all[0];
@@ -110,9 +110,10 @@ export class LeastCost<R extends Rated> {
       costs[place] = its;
       least = Math.min(least, its);
     }
+    const enough = least * +(process.env.TR ?? 1) + +(process.env.TA ?? 0);
     const turn = this.#turn;
     let place = turn.next < length ? turn.next : 0;
-    for (let step = 0; step < length && costs[place] !== least; step++) place = place + 1 === length ? 0 : place + 1;
+    for (let step = 0; step < length && !((costs[place] as number) <= enough); step++) place = place + 1 === length ? 0 : place + 1;
     turn.next = place + 1;
     return all[place] as R;
   }

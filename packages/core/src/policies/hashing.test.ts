@@ -91,6 +91,17 @@ describe.each(policies)("%s", (_, policy) => {
   });
 });
 
+describe("ringHash", () => {
+  it("does not go round and round for a call that is to avoid them all", () => {
+    const set = lettered({ a: 1, b: 1_000 });
+    const picker = ringHash().create(manualClock().env).picker(set);
+    const avoid = new Set<Endpoint>(set);
+    const startedAt = performance.now();
+    for (let n = 0; n < 50; n++) picker({ key: `key-${n}`, avoid });
+    expect(performance.now() - startedAt).toBeLessThan(100);
+  });
+});
+
 describe("balance and disruption, within 10 % of what is published for these sizes", () => {
   it.each([
     [10, 1_024, 1.13],
@@ -152,6 +163,29 @@ describe("bounded loads", () => {
       ),
       { numRuns: 100 },
     );
+  });
+
+  it("counts the calls of others, as the endpoints do: with those, too, keys stay", () => {
+    const set = numbered(10);
+    const [free, bounded] = [pickerOf(maglev(), set), pickerOf(maglev({ boundedLoad: 1.25 }), set)];
+    // Another balancer of the same endpoints has five calls at each of them.
+    for (const { stats } of set) (stats as { inFlight: number }).inFlight = 5;
+    for (let n = 0; n < 200; n++) expect(bounded(`key-${n}`)).toBe(free(`key-${n}`));
+  });
+
+  it("forgets the calls of those who have left", () => {
+    const state = maglev({ boundedLoad: 1.25, tableSize: 1_009 }).create(manualClock({ random: seededRandom(1) }).env);
+    const set = numbered(10);
+    const leaving = set.slice(1) as unknown as NonEmpty<LiveEndpoint<number>>;
+    state.picker(set);
+    for (let n = 0; n < 100; n++) state.started?.(set[0], 0);
+    const picker = state.picker(leaving);
+    for (let n = 0; n < 30; n++) {
+      const endpoint = picker({ key: "one" });
+      (endpoint.stats as { inFlight: number }).inFlight++;
+      state.started?.(endpoint, 0);
+      expect(endpoint.stats.inFlight).toBeLessThanOrEqual(Math.max(1, Math.ceil((1.25 * (n + 1)) / 9)));
+    }
   });
 
   it("changes nothing while nobody is over it, and asks for no hooks without it", () => {

@@ -64,6 +64,16 @@ describe("leastRequest", () => {
     expect(Math.abs(light - 1_000)).toBeLessThan(5 * 31);
   });
 
+  it("compares two different ones by weight, too, though one of them is drawn most of the time", () => {
+    const set = numbered(20, (index) => ({ weight: index === 0 ? 100 : 1 }));
+    // Full, at (199 + 1) / 100: any other one is cheaper.
+    for (let n = 0; n < 199; n++) reserve(set[0]);
+    const picker = leastRequest()
+      .create(manualClock({ random: seededRandom(3) }).env)
+      .picker(set);
+    for (let n = 0; n < 1_000; n++) expect(picker({}).client).not.toBe(0);
+  });
+
   it("leaves out whom to avoid, and ignores that if there is no other", () => {
     const set = lettered({ a: 1, b: 1, c: 1 });
     const { pick } = start(set);

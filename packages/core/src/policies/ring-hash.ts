@@ -48,10 +48,12 @@ class Ring implements HashField {
   /** Sorted; each is a point and its owner in one number. */
   readonly #points: Float64Array;
   readonly #jumps: boolean;
+  readonly #owners: number;
 
   /** `sizeOf`: how many points the lightest endpoint has, by its share of the weight. */
   constructor(endpoints: NonEmpty<Endpoint>, sizeOf: (least: number) => number, jumps: boolean) {
     this.#jumps = jumps;
+    this.#owners = endpoints.length;
     const weights = endpoints.map(({ instance }) => instance.weight);
     const sum = weights.reduce((total, weight) => total + weight, 0);
     const least = weights.reduce((min, weight) => Math.min(min, weight), Infinity) / sum;
@@ -94,6 +96,8 @@ class Ring implements HashField {
 
   /** The so-many-th other owner, clockwise. */
   #walk(from: number, others: number): number {
+    // All have been asked: do not go round to find nobody.
+    if (others >= this.#owners) return this.#ownerAt(from);
     const met = new Set([this.#ownerAt(from)]);
     for (let step = 1; step < this.#points.length; step++) {
       const owner = this.#ownerAt((from + step) % this.#points.length);
