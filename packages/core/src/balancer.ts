@@ -97,10 +97,15 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
     const asked = eligible.every(isAvoided) ? { ...request, avoid: undefined } : request;
     const view = isNonEmpty(eligible) ? this.#state.explain?.(eligible, asked, this.#env.now()) : undefined;
     const why = eligible.length === 0 ? "there is nothing to pick" : (view?.why ?? `${name} does not say`);
-    const candidates = endpoints.map((endpoint) =>
-      candidate(endpoint, view?.judgements?.get(endpoint) ?? {}, asked.avoid?.has(endpoint) === true),
-    );
     const next = view?.next !== undefined && asked.avoid?.has(view.next) !== true ? view.next : undefined;
+    const candidates = endpoints.map((endpoint) =>
+      candidate(
+        endpoint,
+        view?.judgements?.get(endpoint) ?? {},
+        asked.avoid?.has(endpoint) === true,
+        endpoint === next,
+      ),
+    );
     return { service, state: snapshot.state, policy: name, candidates, next, why };
   }
 
@@ -234,11 +239,12 @@ class TaughtLease<C> extends Lease<C> {
   }
 }
 
-function candidate(endpoint: Endpoint, judgement: Judgement, isAvoided: boolean): Candidate {
+function candidate(endpoint: Endpoint, judgement: Judgement, isAvoided: boolean, isNext: boolean): Candidate {
   const { weight } = endpoint.instance;
   let excluded: Candidate["excluded"];
   if (weight === 0) excluded = "drained";
   else if (isAvoided) excluded = "avoided";
-  else if (judgement.ejectedForMs !== undefined) excluded = "ejected";
+  // Who gets the next call, for a probe or in a panic, is not left out of it.
+  else if (judgement.ejectedForMs !== undefined && !isNext) excluded = "ejected";
   return { endpoint, inFlight: endpoint.stats.inFlight, ...judgement, weight: judgement.weight ?? weight, excluded };
 }

@@ -31,8 +31,8 @@ export function checkChild(child: unknown, refused: Readonly<Record<string, stri
   required(is.policy)(child, "child");
   for (let each: Policy | undefined = child as Policy; each !== undefined; each = each.child) {
     // Who writes no TypeScript may have left the name out.
-    const base = String(each.name).replace(/[+(].*$/, "");
-    const reason = refused[base];
+    const name: unknown = each.name;
+    const reason = typeof name === "string" ? refused[name.replace(/[+(].*$/, "")] : undefined;
     if (reason !== undefined) throw new InvalidOptionError("child", reason, each.name);
   }
 }

@@ -15,11 +15,14 @@ export class Turn {
     this.#env = env;
   }
 
+  /** Where {@link enter} would go on in a set; undefined before the first one. Changes nothing. */
+  in(endpoints: readonly Endpoint[]): number | undefined {
+    return this.#order.length === 0 ? undefined : resume(this.#order, this.next, endpoints);
+  }
+
   /** Goes on in another set: with the first endpoint, from whose turn it is on, that is in it, too. */
   enter(endpoints: readonly Endpoint[]): void {
-    const order = this.#order;
-    this.next =
-      order.length === 0 ? Math.floor(this.#env.random() * endpoints.length) : resume(order, this.next, endpoints);
+    this.next = this.in(endpoints) ?? Math.floor(this.#env.random() * endpoints.length);
     this.#order = endpoints;
   }
 }

@@ -85,6 +85,34 @@ describe("outlierDetection", () => {
     expect(made.picks(1)).toEqual(["i1"]);
   });
 
+  it("sends no other probe for as long as one hangs when one was overtaken, as that hangs, too", () => {
+    const made = start(3);
+    play(made, 15, (id) => (id === "i1" ? bad() : good()));
+    made.clock.advanceSync(221);
+    const probe = made.balancer.pick();
+    expect(probe.endpoint.client).toBe("i1");
+    probe.done({ kind: "cancelled", superseded: true });
+    expect(made.picks(6)).not.toContain("i1");
+    made.clock.advanceSync(4_001);
+    expect(made.picks(1)).toEqual(["i1"]);
+  });
+
+  it("lets one back that was drained while it was out", () => {
+    const made = start(4);
+    play(made, 20, (id) => (id === "i1" ? bad() : good()));
+    expect(ejected(made)).toEqual(["i1"]);
+    made.set(ids(4).map((id) => ({ id, weight: id === "i1" ? 0 : 1 })));
+    play(made, 5, () => good());
+    // What is due in the meantime is due for the others.
+    play(made, 20, (id) => (id === "i2" ? bad() : good()));
+    play(made, 300, () => good());
+    made.set(ids(4).map((id) => ({ id })));
+    play(made, 20, () => good());
+    made.clock.advanceSync(20);
+    expect(ejected(made)).toEqual([]);
+    expect(made.picks(4).toSorted()).toEqual(ids(4));
+  });
+
   it("takes a late answer to an old call for no probe", () => {
     const made = start(3);
     made.call(() => good(10));

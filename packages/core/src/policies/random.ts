@@ -9,5 +9,6 @@ const RANDOM: Policy = Object.freeze<Policy>({
   name: "random",
   create: (env) => ({
     picker: (endpoints) => () => endpoints[Math.floor(env.random() * endpoints.length)] ?? endpoints[0],
+    explain: () => ({ why: "chance, the same for all" }),
   }),
 });

@@ -24,6 +24,16 @@ const ROUND_ROBIN: Policy = Object.freeze<Policy>({
           return endpoints[index] ?? endpoints[0];
         };
       },
+      explain(endpoints, { avoid }) {
+        const first = turn.in(endpoints);
+        if (first === undefined) return { why: "the first turn is anybody's: chance decides" };
+        const { length } = endpoints;
+        let next = endpoints[first];
+        for (let step = 1; step < length && next !== undefined && avoid?.has(next) === true; step++) {
+          next = endpoints[(first + step) % length];
+        }
+        return { next, why: "it is its turn" };
+      },
     };
   },
 });
