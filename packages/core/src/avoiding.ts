@@ -15,7 +15,8 @@ export function pickAvoiding<E extends Endpoint>(
   nowMs?: number,
 ): E {
   const hasOther = avoid.size < endpoints.length || endpoints.some((endpoint) => !avoid.has(endpoint));
-  if (!hasOther) return picker(request, nowMs);
+  // As if there were nobody to avoid: the child is to choose as ever, not just anybody.
+  if (!hasOther) return picker({ ...request, avoid: undefined }, nowMs);
   // A policy that cycles comes to another one within so many steps, and keeps its cycle.
   for (let step = 0; step <= avoid.size; step++) {
     const endpoint = picker(request, nowMs);

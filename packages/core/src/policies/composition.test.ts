@@ -75,6 +75,26 @@ describe("explain, where outlier detection tells who is ill", () => {
   });
 });
 
+describe("a call that has tried them all", () => {
+  it.each<[string, Policy]>([
+    ["maglev", maglev({ tableSize: 1_009 })],
+    ["ringHash", ringHash()],
+    ["leastRequest", leastRequest()],
+    ["subset", subset(leastRequest(), { size: 4 })],
+  ])("is picked for as if it had tried none: %s", (_, policy) => {
+    const made = fleet(policy, 4);
+    const held = [0, 0, 1, 1, 3, 3].map((place) =>
+      made.balancer.pick({ avoid: new Set(made.endpoints.filter((__, other) => other !== place)) }),
+    );
+    for (let n = 0; n < 20; n++) {
+      const key = `user-${n}`;
+      const [usual] = made.picks(1, () => ({ key }));
+      expect(made.picks(1, () => ({ key, avoid: new Set(made.endpoints) }))).toEqual([usual]);
+    }
+    for (const lease of held) lease[Symbol.dispose]();
+  });
+});
+
 describe("explain", () => {
   it("names whose turn it is, also for a retry and in a set that no pick has seen", () => {
     const made = fleet(roundRobin(), 4);
