@@ -14,9 +14,9 @@ export function pickAvoiding<E extends Endpoint>(
   avoid: ReadonlySet<Endpoint>,
   nowMs?: number,
 ): E {
-  const hasOther = avoid.size < endpoints.length || endpoints.some((endpoint) => !avoid.has(endpoint));
   // As if there were nobody to avoid: the child is to choose as ever, not just anybody.
-  if (!hasOther) return picker({ ...request, avoid: undefined }, nowMs);
+  if (avoid.size >= endpoints.length && !hasOther(endpoints, { avoid }))
+    return picker({ ...request, avoid: undefined }, nowMs);
   // A policy that cycles comes to another one within so many steps, and keeps its cycle.
   for (let step = 0; step <= avoid.size; step++) {
     const endpoint = picker(request, nowMs);
@@ -25,6 +25,11 @@ export function pickAvoiding<E extends Endpoint>(
   // This one insists, or was unlucky: give it no choice.
   const others = endpoints.filter((endpoint) => !avoid.has(endpoint));
   return isNonEmpty(others) ? state.picker(others)(request, nowMs) : picker(request, nowMs);
+}
+
+/** Whether a set has one that a request does not ask to avoid. */
+export function hasOther(endpoints: readonly Endpoint[], { avoid }: PickRequest): boolean {
+  return avoid === undefined || endpoints.some((endpoint) => !avoid.has(endpoint));
 }
 
 /**

@@ -42,8 +42,9 @@ export class SmoothRotation<E extends Endpoint> {
     const sum = endpoints.reduce((total, { instance }) => total + instance.weight, 0);
     this.#sum = sum;
     // No more than one turn owed or due: what was fair in a set of thousands is a flood in one of two.
+    const bound = before !== undefined && before.#isOf(endpoints, sum) ? Infinity : sum;
     this.#credit = Float64Array.from(endpoints, (endpoint) =>
-      Math.max(-sum, Math.min(sum, before?.creditOf(endpoint) ?? 0)),
+      Math.max(-bound, Math.min(bound, before?.creditOf(endpoint) ?? 0)),
     );
     const byWeight = new Map<number, number[]>();
     for (const [place, { instance }] of endpoints.entries()) {
@@ -89,6 +90,12 @@ export class SmoothRotation<E extends Endpoint> {
 
   skip(turns: number): void {
     for (let turn = 0; turn < turns; turn++) this.next();
+  }
+
+  /** Whether it is of this very set: then a copy is to do the same. */
+  #isOf(endpoints: readonly Endpoint[], sum: number): boolean {
+    if (this.#sum !== sum || this.#endpoints.length !== endpoints.length) return false;
+    return endpoints.every((endpoint, place) => endpoint === this.#endpoints[place]);
   }
 
   #creditAt(place: number, weight: number, time: number): number {

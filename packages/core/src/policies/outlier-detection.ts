@@ -1,4 +1,4 @@
-import { anyOther, pickAvoiding } from "../avoiding.ts";
+import { anyOther, hasOther, pickAvoiding } from "../avoiding.ts";
 import { checkChild, nameOf, reportOf } from "../decorator.ts";
 import { Ejection, type EjectionRules, mayEject } from "../ejection.ts";
 import type { Endpoint } from "../endpoint.ts";
@@ -104,17 +104,17 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
       };
 
       /** A set that has shrunk may have more of them out than it can bear. */
-      const amnesty = (): void => {
-        const out = current.map(recordOf).filter(({ ejection }) => ejection.isOut);
-        out.sort((a, b) => (a.ejection.until ?? 0) - (b.ejection.until ?? 0));
-        for (let left = out.length; left > 0 && !mayEject(current.length, left - 1, rules); left--) {
-          out[out.length - left]?.ejection.clear();
-        }
+      const pardoned = (endpoints: readonly Endpoint[]): ReadonlySet<Health> => {
+        const ill = endpoints.map(recordOf).filter(({ ejection }) => ejection.isOut);
+        ill.sort((a, b) => (a.ejection.until ?? 0) - (b.ejection.until ?? 0));
+        let left = ill.length;
+        while (left > 0 && !mayEject(endpoints.length, left - 1, rules)) left--;
+        return new Set(ill.slice(0, ill.length - left));
       };
 
       const picker = <E extends Endpoint>(endpoints: NonEmpty<E>, all: NonEmpty<E> = endpoints): Picker<E> => {
         current = endpoints;
-        amnesty();
+        for (const { ejection } of pardoned(endpoints)) ejection.clear();
         version++;
         // Who was away for a while, drained, comes back with what he left with.
         nextReturnAt = endpoints.reduce(
@@ -197,18 +197,22 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
         },
         ...reportOf(state),
         explain(endpoints, request, nowMs, all = endpoints) {
+          // Of a set that no pick has seen yet.
+          const free = pardoned(endpoints);
           const isIn = (endpoint: Endpoint): boolean => {
-            const { until } = recordOf(endpoint).ejection;
-            return until === undefined || nowMs >= until;
+            const health = recordOf(endpoint);
+            const { until } = health.ejection;
+            return until === undefined || nowMs >= until || free.has(health);
           };
           const well = endpoints.filter(isIn);
           const view = state.explain?.(isNonEmpty(well) ? well : endpoints, request, nowMs, all);
           const judgements = new Map<Endpoint, Judgement>(view?.judgements);
           let probe: Endpoint | undefined;
           for (const endpoint of endpoints) {
-            const { ejection } = recordOf(endpoint);
-            if (!ejection.isOut) continue;
-            const isProbed = recordOf(endpoint).isProbed(nowMs, rules);
+            const health = recordOf(endpoint);
+            const { ejection } = health;
+            if (!ejection.isOut || free.has(health)) continue;
+            const isProbed = health.isProbed(nowMs, rules);
             const isFree = isIn(endpoint) && !isProbed && request.avoid?.has(endpoint) !== true;
             if (isFree && request.key === undefined) probe ??= endpoint;
             const note = isProbed ? "a probe is on its way" : isIn(endpoint) ? "waits for a probe" : "ejected";
@@ -217,8 +221,13 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
           }
           const why =
             probe === undefined ? (view?.why ?? `${child.name} does not say`) : "a probe decides about its return";
-          // With a probe on its way, the child is asked in another way.
-          const isPlain = endpoints.every((endpoint) => !recordOf(endpoint).isProbed(nowMs, rules));
+          // With a probe on its way, or with nobody left who is well, the child is asked in another way.
+          const isPlain =
+            hasOther(well, request) &&
+            endpoints.every((endpoint) => {
+              const health = recordOf(endpoint);
+              return free.has(health) || !health.isProbed(nowMs, rules);
+            });
           return { next: probe ?? (isPlain ? view?.next : undefined), why, judgements };
         },
       };

@@ -1,4 +1,4 @@
-import { anyOther } from "../avoiding.ts";
+import { anyOther, hasOther } from "../avoiding.ts";
 import { Branches, checkChild, groupsOf, nameOf, standing } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement, PolicyView } from "../explanation.ts";
@@ -95,7 +95,7 @@ export function priority(child: Policy, options: PriorityOptions = {}): Policy {
             const { number, endpoints: group } = tier;
             const note = noteOf(tier);
             const view = branches.peek(number)?.explain?.(group, request, nowMs, tier.all);
-            if (index === sure) next = view?.next;
+            if (index === sure && hasOther(group, request)) next = view?.next;
             for (const endpoint of group) {
               judgements.set(endpoint, Object.assign({ note }, view?.judgements?.get(endpoint)));
             }

@@ -49,7 +49,8 @@ export function slowStart(child: Policy, options: SlowStartOptions = {}): Policy
       let isFirst = true;
 
       const share = (endpoint: Endpoint, nowMs: number): number => {
-        const ageMs = nowMs - (recordOf(endpoint).joinedAt ?? -Infinity);
+        // Of a set that no pick has seen yet, only an explanation asks.
+        const ageMs = nowMs - (recordOf(endpoint).joinedAt ?? (isFirst ? -Infinity : nowMs));
         if (ageMs >= windowMs) return 1;
         return Math.min(1, Math.max(least, (Math.max(ageMs, 1_000) / windowMs) ** (1 / aggression)));
       };

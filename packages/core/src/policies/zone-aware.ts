@@ -1,4 +1,4 @@
-import { anyOther } from "../avoiding.ts";
+import { anyOther, hasOther } from "../avoiding.ts";
 import { Branches, checkChild, groupsOf, nameOf, standing } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
@@ -90,7 +90,7 @@ export function zoneAware(child: Policy, options: ZoneAwareOptions): Policy {
           const parts: string[] = [];
           for (const [index, { zone: name, share, endpoints: group, all: whole }] of routes.entries()) {
             const view = branches.peek(name)?.explain?.(group, request, nowMs, whole);
-            if (index === sure) next = view?.next;
+            if (index === sure && hasOther(group, request)) next = view?.next;
             const note = `${typeof name === "symbol" ? "any zone" : (name ?? "no zone")}: ${Math.round(share * 100)} %`;
             parts.push(note);
             for (const endpoint of group) {
