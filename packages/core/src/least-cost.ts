@@ -29,6 +29,12 @@ export interface LeastCostOptions {
   readonly choices: number;
   /** The largest set that is compared as a whole. */
   readonly scanUpTo: number;
+  /**
+   * In a small set, costs up to `least · ratio + margin` are equal: what differs by less is chance, and to run after it
+   * would send all calls of a quiet client to one endpoint. The margin is for a weight of 1. Default: 1 and 0.
+   */
+  readonly ratio?: number | undefined;
+  readonly margin?: number | undefined;
 }
 
 /**
@@ -43,18 +49,21 @@ export class LeastCost<R extends Rated> {
   readonly #draw: (bound: number) => number;
   readonly #choices: number;
   readonly #isSmall: boolean;
+  readonly #enough: (least: number) => number;
   /** Draws a place by weight; undefined where all weigh the same. */
   readonly #weighted: (() => number) | undefined;
   readonly #turn: Turn;
   /** Of the last scan; nothing is to be read there later. */
   #costs: Float64Array | undefined;
 
-  constructor(all: NonEmpty<R>, { draw, turn }: Chance, { choices, scanUpTo }: LeastCostOptions) {
+  constructor(all: NonEmpty<R>, { draw, turn }: Chance, options: LeastCostOptions) {
+    const { choices, scanUpTo } = options;
     this.all = all;
     this.#draw = draw;
     this.#turn = turn;
     turn.enter(all.map(({ endpoint }) => endpoint));
     this.#choices = choices;
+    this.#enough = enoughFor(all, options);
     this.#isSmall = all.length <= Math.max(scanUpTo, choices);
     const { weight } = all[0].endpoint.instance;
     if (!this.#isSmall && all.some(({ endpoint }) => endpoint.instance.weight !== weight)) {
@@ -110,36 +119,47 @@ export class LeastCost<R extends Rated> {
       costs[place] = its;
       least = Math.min(least, its);
     }
-    const enough = least * +(process.env.TR ?? 1) + +(process.env.TA ?? 0);
+    const enough = this.#enough(least);
     const turn = this.#turn;
     let place = turn.next < length ? turn.next : 0;
-    for (let step = 0; step < length && !((costs[place] as number) <= enough); step++) place = place + 1 === length ? 0 : place + 1;
+    // Not `>`: of those that are to be avoided there is no cost.
+    for (let step = 0; step < length && !((costs[place] ?? 0) <= enough); step++) {
+      place = place + 1 === length ? 0 : place + 1;
+    }
     turn.next = place + 1;
     return all[place] as R;
   }
 }
 
+/** Up to which cost endpoints are equal to the cheapest. Where weights differ there are shares to be kept: none are. */
+function enoughFor(all: readonly Rated[], { ratio = 1, margin = 0 }: LeastCostOptions): (least: number) => number {
+  const weight = all[0]?.endpoint.instance.weight ?? 1;
+  if (all.some(({ endpoint }) => endpoint.instance.weight !== weight)) return (least) => least;
+  // Below 0 is who is to be asked now, whatever the others cost.
+  return (least) => (least < 0 ? least : least * ratio + margin / weight);
+}
+
 /** How a policy that looks for the least explains itself: the costs, and who it would be if chance has no say. */
 export function leastView<R extends Rated>(
   all: readonly R[],
-  { choices, scanUpTo }: LeastCostOptions,
+  options: LeastCostOptions,
   { avoid }: PickRequest,
   cost: (rated: R) => number,
   more: (rated: R) => Judgement = () => ({}),
 ): PolicyView {
+  const { choices, scanUpTo } = options;
   const judgements = new Map<Endpoint, Judgement>();
-  const least: R[] = [];
-  let leastCost = Infinity;
-  for (const rated of all) {
-    const its = cost(rated);
+  const costs = all.map(cost);
+  let least = Infinity;
+  for (const [place, rated] of all.entries()) {
+    const its = costs[place] ?? Infinity;
     judgements.set(rated.endpoint, Object.assign({ cost: its }, more(rated)));
-    if (avoid?.has(rated.endpoint) === true) continue;
-    if (its < leastCost) least.length = 0;
-    if (its <= leastCost) least.push(rated);
-    leastCost = Math.min(leastCost, its);
+    if (avoid?.has(rated.endpoint) !== true) least = Math.min(least, its);
   }
   const isSmall = all.length <= Math.max(scanUpTo, choices);
-  const [sole] = isSmall && least.length === 1 ? least : [];
+  const enough = enoughFor(all, options)(least);
+  const equals = all.filter(({ endpoint }, place) => (costs[place] ?? 0) <= enough && avoid?.has(endpoint) !== true);
+  const [sole] = isSmall && equals.length === 1 ? equals : [];
   const among = isSmall ? `all ${all.length}` : `${choices} taken by chance`;
   return { next: sole?.endpoint, why: `the lowest cost of ${among}`, judgements };
 }

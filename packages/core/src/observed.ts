@@ -8,6 +8,8 @@ const DECAY_MS = 1_500;
 /** Where answers are rare, an average spans at least so many of them, but no more than so long. */
 const SAMPLES = 20;
 const RARE_DECAY_MS = 5_000;
+/** The first answer of a new connection, or of a server that has just begun, says little. A newcomer is asked so often at once. */
+const FIRST_ANSWERS = 2;
 /** By how much longer the past counts after a second chance that was in vain, and at most. */
 const PATIENCE_STEP = 8;
 const PATIENCE_MOST = 16;
@@ -42,8 +44,9 @@ const FLOOR_MS = 0.01;
 
 /** What the endpoints of one balancer have in common. */
 export interface ObservedFleet {
-  /** The running average of all good answers. */
+  /** The running average of all good answers, but for the first of each; and how many there were, up to SAMPLES. */
   ms: number;
+  answers: number;
   at: number;
   /** The share of failures among about the last hundred calls. */
   risk: number;
@@ -57,7 +60,7 @@ export interface ObservedFleet {
 
 /** Makes the {@link ObservedFleet} of a balancer that has not seen anything yet. */
 export function observedFleet(): ObservedFleet {
-  return { ms: 0, at: -Infinity, risk: 0, stepMs: 0, stepRisk: 0, stepAt: -Infinity, size: 0, ejected: 0 };
+  return { ms: 0, answers: 0, at: -Infinity, risk: 0, stepMs: 0, stepRisk: 0, stepAt: -Infinity, size: 0, ejected: 0 };
 }
 
 // The numbers of an endpoint lie together in one typed array: as fields, each would be a place of its own in memory, and
@@ -92,6 +95,8 @@ const PROBED_AT = 13;
 const FAILING_SINCE = 16;
 /** When it was asked last. */
 const TRIED_AT = 17;
+/** How often it has answered, up to SAMPLES. */
+const ANSWERS = 18;
 /** What it is expected to take, as far as that changes slowly; and until when that holds. */
 const EXPECTED = 14;
 const EXPECTED_UNTIL = 15;
@@ -114,6 +119,7 @@ type Numbers = Record<
   | typeof PROBED_AT
   | typeof FAILING_SINCE
   | typeof TRIED_AT
+  | typeof ANSWERS
   | typeof EXPECTED
   | typeof EXPECTED_UNTIL,
   number
@@ -133,7 +139,7 @@ export class Observed implements Rated {
     this.endpoint = endpoint;
     this.#stats = endpoint.stats;
     this.#fleet = fleet;
-    const numbers = new Float64Array(18) as unknown as Numbers;
+    const numbers = new Float64Array(19) as unknown as Numbers;
     numbers[AT] = -Infinity;
     numbers[ASKED_AT] = Infinity;
     numbers[DECAY] = DECAY_MS;
@@ -194,10 +200,15 @@ export class Observed implements Rated {
     let idleMs = Math.max(0, stepAt - numbers[AT]);
     const restMs = fleetMs * CURIOSITY;
     let ms = numbers[MS];
-    if (ms === 0 && numbers[TRIED_AT] !== -Infinity) {
-      // A newcomer is asked at once; if that comes to nothing, it is left to the others for a while.
-      ms = 2 * fleetMs;
-      idleMs = Math.max(0, stepAt - numbers[TRIED_AT]);
+    if (numbers[ANSWERS] < FIRST_ANSWERS) {
+      const isAsked = numbers[ASKED_AT] !== Infinity;
+      if (numbers[ANSWERS] > 0) {
+        ms = isAsked ? Math.min(ms, fleetMs) : 0;
+      } else if (numbers[TRIED_AT] !== -Infinity) {
+        // Nothing has come of it yet, or nothing at all: the others come first for a while.
+        ms = 2 * fleetMs;
+        idleMs = Math.max(0, stepAt - numbers[TRIED_AT]);
+      }
     }
     if (ms > restMs) ms = restMs + (ms - restMs) * fade(idleMs / numbers[DECAY]);
     // That does not fade: who fails is asked again when its time has come.
@@ -215,6 +226,7 @@ export class Observed implements Rated {
   started(nowMs: number): void {
     const numbers = this.#numbers;
     numbers[TRIED_AT] = nowMs;
+    if (numbers[ANSWERS] < FIRST_ANSWERS) numbers[EXPECTED_UNTIL] = -Infinity;
     if (numbers[ASKED_AT] === Infinity) numbers[ASKED_AT] = nowMs;
     if (numbers[EJECTED_UNTIL] > 0 && this.#wantsProbe(nowMs)) numbers[PROBED_AT] = nowMs;
   }
@@ -228,8 +240,8 @@ export class Observed implements Rated {
     const isProbe = numbers[EJECTED_UNTIL] > 0 && numbers[PROBED_AT] >= 0 && startedAt >= numbers[PROBED_AT] - 1e-6;
     if (outcome.kind === "cancelled") {
       // Slower than others, it is known to take at least so long; a probe then counts as one that hangs.
-      const isSlow = outcome.superseded === true && latencyMs > Math.max(numbers[MS], this.#fleet.ms);
-      if (isSlow) this.#learn(latencyMs, nowMs);
+      const isNews = latencyMs > numbers[MS] || numbers[ANSWERS] < FIRST_ANSWERS;
+      if (outcome.superseded === true && isNews && latencyMs > this.#fleet.ms) this.#learn(latencyMs, nowMs);
       else if (isProbe) numbers[PROBED_AT] = -1;
     } else if (outcome.kind === "success") {
       const risk = numbers[RISK] * fade((nowMs - numbers[AT]) / DECAY_MS) * (1 - 1 / RISK_SAMPLES);
@@ -257,13 +269,10 @@ export class Observed implements Rated {
 
   #learn(sampleMs: number, nowMs: number): void {
     const numbers = this.#numbers;
-    const idleMs = nowMs - numbers[AT];
-    if (numbers[MS] === 0) {
-      numbers[MS] = sampleMs;
-      numbers[AT] = nowMs;
-      return;
-    }
-    const keep = fade(idleMs / numbers[DECAY]);
+    const idleMs = numbers[ANSWERS] === 0 ? 0 : nowMs - numbers[AT];
+    if (numbers[ANSWERS] < SAMPLES) numbers[ANSWERS]++;
+    // Of the first answers each counts alike, but for the very first one.
+    const keep = Math.min(fade(idleMs / numbers[DECAY]), 1 - 1 / Math.max(1, numbers[ANSWERS] - 1));
     const isSlow = sampleMs > 2 * this.#fleet.ms;
     if (!isSlow) numbers[PATIENCE] = 1;
     else if (idleMs > DECAY_MS) numbers[PATIENCE] = Math.min(PATIENCE_MOST, PATIENCE_STEP * numbers[PATIENCE]);
@@ -287,7 +296,10 @@ export class Observed implements Rated {
   #learnFleet(sampleMs: number, nowMs: number): void {
     const fleet = this.#fleet;
     fleet.risk -= fleet.risk / FLEET_SAMPLES;
-    const keep = fleet.at === -Infinity ? 0 : fade((nowMs - fleet.at) / DECAY_MS);
+    const isFirst = this.#numbers[ANSWERS] === 1;
+    if (isFirst && fleet.answers > 0) return;
+    if (!isFirst && fleet.answers < SAMPLES) fleet.answers++;
+    const keep = Math.min(fade((nowMs - fleet.at) / DECAY_MS), 1 - 1 / Math.max(1, fleet.answers));
     fleet.ms = fleet.ms * keep + sampleMs * (1 - keep);
     fleet.at = nowMs;
   }

@@ -5,7 +5,7 @@ import { Observed, observedFleet } from "../observed.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 
 /** All of a small set, six of a large one: with two, slow ones that meet each other get through; more gains little. */
-const LOOK = { choices: 6, scanUpTo: 32 };
+const LOOK = { choices: 6, scanUpTo: 32, ratio: 1.2, margin: 1 };
 
 /**
  * The endpoint whose expected wait is the lowest, by what was seen of it: how long it takes (a running average), how many

@@ -56,7 +56,7 @@ describe("peakEwma", () => {
 
   it("asks a newcomer at once, and then expects of it what the fleet needs until it answers", () => {
     const made = fleet(peakEwma(), 2);
-    expect(costs(made).every((cost) => cost < 1)).toBe(true);
+    expect(costs(made).every((cost = NaN) => cost < 1)).toBe(true);
     play(made, 20_000, 20, () => good(100));
     made.set([{ id: "i0" }, { id: "i1" }, { id: "i2" }]);
     expect(made.call(() => good(10_000))).toBe("i2");

@@ -7,7 +7,7 @@ import type { NonEmpty, Policy } from "../policy.ts";
 import { Reported, ReportedFleet } from "../reported.ts";
 
 /** As `adaptive` looks. */
-const LOOK = { choices: 6, scanUpTo: 32 };
+const LOOK = { choices: 6, scanUpTo: 32, ratio: 1.2, margin: 1 };
 
 /**
  * As {@link adaptive}, and besides by what the endpoints say of themselves: how many calls they have in flight, whoever
