@@ -5,7 +5,8 @@ import { SmoothRotation } from "../smooth-rotation.ts";
 
 /**
  * Each endpoint in turn, as often as its weight says, and evenly spread: weights 5, 1, 1 give a a b a c a a. Which turn is
- * next survives updates of the set and of weights. A new balancer starts anywhere in the cycle.
+ * next survives updates of the set and of weights. A new balancer begins with the heaviest; among equals, with any. Many
+ * clients with few calls each are better off with `weightedRandom()`.
  *
  * Source: the smooth weighted round robin of nginx (Maxim Dounin, commit 52327e0, 2012), with exactly its sequence, in
  * O(log n) instead of O(n): endpoints of the same weight take turns, and only the heads of these queues compete.
@@ -21,8 +22,9 @@ const WEIGHTED_ROUND_ROBIN: Policy = Object.freeze<Policy>({
     return {
       picker(endpoints) {
         const next = new SmoothRotation(endpoints, rotation);
-        // So that a fleet of clients does not begin with the same one.
-        if (rotation === undefined) next.skip(Math.floor(env.random() * endpoints.length));
+        const { weight } = endpoints[0].instance;
+        const areEqual = endpoints.every(({ instance }) => instance.weight === weight);
+        if (rotation === undefined && areEqual) next.skip(Math.floor(env.random() * endpoints.length));
         rotation = next;
         return ({ avoid }) => next.next(avoid);
       },
