@@ -45,7 +45,8 @@ describe("the queueing table", () => {
     ["equal servers, random", scenarios.queueing.uniform, random(), 217],
     ["equal servers, round robin", scenarios.queueing.uniform, roundRobin(), 101],
     ["equal servers, least request of two", scenarios.queueing.uniform, twoChoices, 105],
-    ["equal servers, least request of all", scenarios.queueing.uniform, scan, 101],
+    // 101 there, where chance decides among equals; here they have their turns.
+    ["equal servers, least request of all", scenarios.queueing.uniform, scan, 97],
     ["equal servers, Peak-EWMA", scenarios.queueing.uniform, twoChoicesEwma, 110],
     ["speeds 2:1, random", scenarios.queueing.speeds, random(), 5_840],
     ["speeds 2:1, round robin", scenarios.queueing.speeds, roundRobin(), 5_586],
@@ -58,10 +59,10 @@ describe("the queueing table", () => {
     expect(its / p99).toBeLessThan(1.04);
   });
 
-  // (What a scan of all sends there depends on how it begins among equals.)
   it.each([
     ["random", random(), 4],
     ["round robin", roundRobin(), 4],
+    ["least request of all", scan, 4],
     ["least request of two", twoChoices, 4.7],
   ])("sends as much to servers that fail fast: %s", async (_, policy, percent) => {
     const { failureShare } = await simulate(scenarios.queueing["failing fast"], { policy });
