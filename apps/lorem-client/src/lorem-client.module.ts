@@ -7,7 +7,7 @@ import {
   Get,
   Module,
 } from "@nestjs/common";
-import type { Registry } from "@rollcall/core";
+import { type Registry, roundRobin } from "@rollcall/core";
 import { SERVICE, TAGS } from "@rollcall/lorem-server";
 import { DiscoveryModule } from "@rollcall/nestjs";
 import type { Response } from "express";
@@ -50,7 +50,8 @@ export function loremClientModule(registry: Registry): DynamicModule {
     module: LoremClientModule,
     imports: [
       DiscoveryModule.forRoot({ registry }),
-      DiscoveryModule.forFeature({ service: SERVICE, tags: TAGS, retry: RETRY }),
+      // In turns, so that everybody sees whose turn it is; the default would ask whoever it expects to answer first.
+      DiscoveryModule.forFeature({ service: SERVICE, tags: TAGS, policy: roundRobin(), retry: RETRY }),
     ],
   };
 }

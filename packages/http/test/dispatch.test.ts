@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { TimeoutError } from "@rollcall/core";
+import { TimeoutError, roundRobin } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import type { DispatchRequest, HttpClient, RelayController } from "../src/index.ts";
 import { clientOf, deadInstance, httpServer, inFlight, until } from "./servers.ts";
@@ -46,7 +46,7 @@ describe("HttpClient.dispatch", () => {
   it("is balanced, asks elsewhere where that is safe, and tells of one answer only", async () => {
     await using bad = await from("bad", 503);
     await using good = await from("good");
-    await using client = clientOf([bad, await deadInstance(), good]);
+    await using client = clientOf([bad, await deadInstance(), good], { policy: roundRobin() });
     for (let n = 0; n < 6; n++) {
       const { events, text } = await dispatched(client, { path: "/", method: "GET" });
       expect([events, text]).toEqual([["start", "200 good", "end"], "good"]);

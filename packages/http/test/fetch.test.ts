@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
+import { roundRobin } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { clientOf, deadInstance, httpServer, inFlight, text, until } from "./servers.ts";
 
@@ -36,7 +37,7 @@ describe("fetch", () => {
   it("balances and retries as request does", async () => {
     await using a = await echo();
     await using b = await echo();
-    await using client = clientOf([a, b, await deadInstance()]);
+    await using client = clientOf([a, b, await deadInstance()], { policy: roundRobin() });
     for (let n = 0; n < 30; n++) expect((await client.fetch("/", { method: "POST", body: "x" })).status).toBe(200);
     expect(a.seen.length + b.seen.length).toBe(30);
     expect(Math.min(a.seen.length, b.seen.length)).toBeGreaterThanOrEqual(10);

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { ReadableStream } from "node:stream/web";
-import { createInstance, isDiscoveryError } from "@rollcall/core";
+import { createInstance, isDiscoveryError, roundRobin } from "@rollcall/core";
 import { FormData as UndiciFormData } from "undici";
 import { describe, expect, it } from "vitest";
 import type { RequestBody } from "../src/index.ts";
@@ -11,7 +11,7 @@ describe("request", () => {
   it("takes the instances in turn, exactly", async () => {
     await using a = await httpServer((_, response) => void response.end("a"));
     await using b = await httpServer((_, response) => void response.end("b"));
-    await using client = clientOf([a, b]);
+    await using client = clientOf([a, b], { policy: roundRobin() });
     for (let n = 0; n < 100; n++) await (await client.request("/")).body.text();
     expect([a.seen.length, b.seen.length]).toEqual([50, 50]);
     expect(inFlight(client)).toEqual([0, 0]);

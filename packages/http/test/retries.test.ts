@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { Readable } from "node:stream";
-import { type Endpoint, type NonEmpty, type Policy, isDiscoveryError } from "@rollcall/core";
+import { type Endpoint, type NonEmpty, type Policy, isDiscoveryError, roundRobin } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { isStatusError } from "../src/index.ts";
 import { clientOf, deadInstance, httpServer, inFlight, rawServer, text } from "./servers.ts";
@@ -74,7 +74,8 @@ describe("a request that has left", () => {
   it("is not sent twice if it is a POST: the server dies with it, and the call fails", async () => {
     await using broken = await resetting();
     await using other = await echoing();
-    await using client = clientOf([broken, other]);
+    // In turns: by default nobody would ask the broken one again so soon.
+    await using client = clientOf([broken, other], { policy: roundRobin() });
     const results: string[] = [];
     for (let n = 0; n < 4; n++)
       results.push(String(await outcome(client.request("/", { method: "POST", body: "body" }))));
@@ -238,7 +239,8 @@ describe("a failing status", () => {
     async (status) => {
       await using bad = await refusing(status);
       await using good = await echoing();
-      await using client = clientOf([bad, good]);
+      // In turns: by default nobody would ask the bad one again so soon.
+      await using client = clientOf([bad, good], { policy: roundRobin() });
       for (let n = 0; n < 10; n++) expect(await outcome(client.request("/"))).toBe(200);
       const stats = client.endpoints.find(({ instance }) => instance.port === bad.port)?.stats;
       expect(stats).toMatchObject({ inFlight: 0, successes: 0, failures: bad.seen.length });
