@@ -3,7 +3,7 @@
  * the set, beside a bare cycle over an array (the floor) and two looks at the clock (which a policy that learns cannot
  * avoid). Each row in a process of its own, as policies in one process spoil each other's machine code.
  *
- *   node -C @rollcall/source bench/pick.ts [name …]
+ *   npm run pick -w bench -- [name …]
  *
  * ns of processor time per pick + done, the median of 7 rounds; allocated bytes in brackets.
  */
