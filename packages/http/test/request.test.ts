@@ -21,7 +21,7 @@ describe("request", () => {
   it("keeps its connections: a hundred requests in a row need one per instance", async () => {
     await using a = await httpServer((_, response) => void response.end("a"));
     await using b = await httpServer((_, response) => void response.end("b"));
-    await using client = clientOf([a, b]);
+    await using client = clientOf([a, b], { policy: roundRobin() });
     for (let n = 0; n < 100; n++) await (await client.request("/")).body.text();
     expect([a.connections(), b.connections()]).toEqual([1, 1]);
   });
