@@ -96,8 +96,16 @@ describe("createClient", () => {
   });
 
   it("takes the policy it is given, and its own environment", async () => {
-    const { client } = start({ policy: random() });
-    for (let n = 0; n < 4; n++) expect(await client.call((id) => id)).toBe("1");
+    const picks = async (): Promise<readonly string[]> => {
+      const { client } = start({ policy: random() });
+      const ids: string[] = [];
+      for (let n = 0; n < 20; n++) ids.push(await client.call((id) => id));
+      return ids;
+    };
+    const ids = await picks();
+    expect(await picks()).toEqual(ids);
+    // Nothing that takes turns does that.
+    expect(ids.some((id, n) => id === ids[n + 1])).toBe(true);
   });
 
   it("hands key and avoid to the policy", async () => {

@@ -1,4 +1,5 @@
 import type { Policy } from "../policy.ts";
+import { xorshift } from "../xorshift.ts";
 
 /** Any endpoint, uniformly, whatever its weight. */
 export function random(): Policy {
@@ -7,8 +8,14 @@ export function random(): Policy {
 
 const RANDOM: Policy = Object.freeze<Policy>({
   name: "random",
-  create: (env) => ({
-    picker: (endpoints) => () => endpoints[Math.floor(env.random() * endpoints.length)] ?? endpoints[0],
-    explain: () => ({ why: "chance, the same for all" }),
-  }),
+  create(env) {
+    const draw = xorshift(env);
+    return {
+      picker(endpoints) {
+        const size = endpoints.length;
+        return () => endpoints[draw(size)] ?? endpoints[0];
+      },
+      explain: () => ({ why: "chance, the same for all" }),
+    };
+  },
 });
