@@ -16,6 +16,7 @@ function dispatched(
   client: HttpClient,
   request: DispatchRequest,
   onStart: (controller: RelayController) => void = () => undefined,
+  onData: (controller: RelayController) => void = () => undefined,
 ): Promise<Told> {
   return new Promise((resolve) => {
     const events: string[] = [];
@@ -32,7 +33,10 @@ function dispatched(
       },
       onResponseStart: (_: unknown, status: number, headers: IncomingHttpHeaders) =>
         void events.push(`${status} ${String(headers["x-from"])}`),
-      onResponseData: (_, chunk) => void (text += String(chunk)),
+      onResponseData: (controller, chunk) => {
+        text += String(chunk);
+        onData(controller as RelayController);
+      },
       onResponseEnd: (controller) => end(controller, "end"),
       onResponseError: (controller, error) => end(controller, "error", error),
     });
@@ -117,9 +121,8 @@ describe("HttpClient.dispatch", () => {
       setTimeout(() => response.end("b"), 60);
     });
     await using client = clientOf([slow]);
-    const { text, events } = await dispatched(client, { path: "/", method: "GET" }, (held) => {
-      setTimeout(() => held.expire(new TimeoutError("the upload", 30)), 30);
-    });
+    const expire = (held: RelayController): void => held.expire(new TimeoutError("the upload", 30));
+    const { text, events } = await dispatched(client, { path: "/", method: "GET" }, undefined, expire);
     expect([text, events]).toEqual(["ab", ["start", "200 undefined", "end"]]);
   });
 });
