@@ -11,8 +11,21 @@ export function pickAvoiding<E extends Endpoint>(
   picker: Picker<E>,
   endpoints: NonEmpty<E>,
   request: PickRequest,
-  avoid: ReadonlySet<Endpoint>,
   nowMs?: number,
+): E {
+  const { avoid } = request;
+  if (avoid === undefined || avoid.size === 0) return picker(request, nowMs);
+  return pickOther(state, picker, endpoints, request, avoid, nowMs);
+}
+
+/** With somebody to avoid: apart, so that the usual case stays short. */
+function pickOther<E extends Endpoint>(
+  state: PolicyState,
+  picker: Picker<E>,
+  endpoints: NonEmpty<E>,
+  request: PickRequest,
+  avoid: ReadonlySet<Endpoint>,
+  nowMs: number | undefined,
 ): E {
   // As if there were nobody to avoid: the child is to choose as ever, not just anybody.
   if (avoid.size >= endpoints.length && !hasOther(endpoints, { avoid }))

@@ -119,10 +119,10 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
   }
 
   #choose(picker: Picker<Endpoint<C>>, request: PickRequest, nowMs: number | undefined): Endpoint<C> {
-    const { avoid } = request;
     const all = this.#eligible;
-    if (avoid === undefined || avoid.size === 0 || !isNonEmpty(all)) return picker(request, nowMs);
-    return pickAvoiding(this.#state, picker, all, request, avoid, nowMs);
+    // The usual case, at no further price.
+    if (request.avoid === undefined || !isNonEmpty(all)) return picker(request, nowMs);
+    return pickAvoiding(this.#state, picker, all, request, nowMs);
   }
 
   #noEndpoints(): NoEndpointsError {
@@ -155,7 +155,7 @@ class Teacher {
     try {
       this.#state.started?.(endpoint, nowMs);
     } catch (error) {
-      channels.policyError.publish({ policy: this.#policy.name, error });
+      this.#threw(error);
     }
   }
 
@@ -171,7 +171,7 @@ class Teacher {
     try {
       this.#state.report?.(endpoint, report, nowMs);
     } catch (error) {
-      channels.policyError.publish({ policy: this.#policy.name, error });
+      this.#threw(error);
     }
   }
 
@@ -183,8 +183,12 @@ class Teacher {
       const fair = startedAt >= watch.wokeAt;
       this.#state.observe?.(endpoint, fair ? outcome : CANCELLED, nowMs - startedAt, nowMs);
     } catch (error) {
-      channels.policyError.publish({ policy: this.#policy.name, error });
+      this.#threw(error);
     }
+  }
+
+  #threw(error: unknown): void {
+    channels.policyError.publish({ policy: this.#policy.name, error });
   }
 }
 

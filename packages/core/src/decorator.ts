@@ -2,6 +2,7 @@ import { pickAvoiding } from "./avoiding.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Env } from "./env.ts";
 import { InvalidOptionError } from "./errors.ts";
+import type { PolicyView } from "./explanation.ts";
 import { hash } from "./hash.ts";
 import { is, required } from "./options.ts";
 import type { NonEmpty, Picker, Policy, PolicyState } from "./policy.ts";
@@ -35,6 +36,15 @@ export function checkChild(child: unknown, refused: Readonly<Record<string, stri
     const reason = typeof name === "string" ? refused[name.replace(/[+(].*$/, "")] : undefined;
     if (reason !== undefined) throw new InvalidOptionError("child", reason, each.name);
   }
+}
+
+/** How the child sees a set, for a decorator's own view of it. */
+export function viewOf(
+  child: Policy,
+  state: PolicyState,
+  ...of: Parameters<NonNullable<PolicyState["explain"]>>
+): PolicyView {
+  return state.explain?.(...of) ?? { why: `${child.name} does not say` };
 }
 
 /** The name of a decorated policy: `zone-aware(peak-ewma)`. */
@@ -83,11 +93,7 @@ export class Branches {
     const state = this.#state(group);
     for (const endpoint of endpoints) this.#stateOf.set(endpoint, state);
     const picker = state.picker(endpoints, all);
-    return (request, nowMs) => {
-      const { avoid } = request;
-      if (avoid === undefined || avoid.size === 0) return picker(request, nowMs);
-      return pickAvoiding(state, picker, endpoints, request, avoid, nowMs);
-    };
+    return (request, nowMs) => pickAvoiding(state, picker, endpoints, request, nowMs);
   }
 
   /** The state of a group if it has been used; changes nothing. */

@@ -7,7 +7,7 @@ export interface EjectionRules {
 }
 
 /** Whether one more may be ejected from a set of `size`. */
-export function mayEject(size: number, ejected: number, { maxEjected }: EjectionRules): boolean {
+export function mayEject(size: number, ejected: number, { maxEjected }: Pick<EjectionRules, "maxEjected">): boolean {
   return ejected < Math.max(1, Math.floor(size * maxEjected)) && ejected < size - 1;
 }
 

@@ -1,4 +1,6 @@
+import { mayEject } from "./ejection.ts";
 import type { Endpoint, EndpointStats } from "./endpoint.ts";
+import type { Judgement } from "./explanation.ts";
 import { fade } from "./fade.ts";
 import type { Rated } from "./least-cost.ts";
 import type { Outcome } from "./pick.ts";
@@ -33,6 +35,8 @@ const EJECTED_BY_CHANCE = 0.0001;
 const FLEET_SAMPLES = 100;
 const EJECT_MS = 200;
 const EJECT_MOST_MS = 4_000;
+/** The share of the fleet that may be out at once. */
+const MAX_EJECTED = { maxEjected: 0.5 };
 /** So long without a failure, and an endpoint's past is forgotten. */
 const CLEAN_MS = 10_000;
 /** Who is not asked is taken, in the end, to be a trifle better than the others: or nobody would ever find out. */
@@ -61,6 +65,12 @@ export interface ObservedFleet {
 /** Makes the {@link ObservedFleet} of a balancer that has not seen anything yet. */
 export function observedFleet(): ObservedFleet {
   return { ms: 0, answers: 0, at: -Infinity, risk: 0, stepMs: 0, stepRisk: 0, stepAt: -Infinity, size: 0, ejected: 0 };
+}
+
+/** Counts the fleet anew: its set has changed. */
+export function countFleet(fleet: ObservedFleet, all: readonly Observed[]): void {
+  fleet.size = all.length;
+  fleet.ejected = all.filter(({ isEjected }) => isEjected).length;
 }
 
 // The numbers of an endpoint lie together in one typed array: as fields, each would be a place of its own in memory, and
@@ -157,12 +167,13 @@ export class Observed implements Rated {
     return this;
   }
 
-  get ejectedUntil(): number {
-    return this.#numbers[EJECTED_UNTIL];
-  }
-
   get isEjected(): boolean {
     return this.#numbers[EJECTED_UNTIL] > 0;
+  }
+
+  /** What an explanation says of it. */
+  judge(nowMs: number): Judgement {
+    return this.isEjected ? { ejectedForMs: Math.max(0, this.#numbers[EJECTED_UNTIL] - nowMs) } : {};
   }
 
   /** Lower is better; negative: at once, for a probe; `Infinity`: not now. */
@@ -320,7 +331,7 @@ export class Observed implements Rated {
     const failures = this.#numbers[FAILURES];
     const { size, ejected, risk } = this.#fleet;
     if (failures < EJECT_AFTER || risk ** failures > EJECTED_BY_CHANCE) return false;
-    return ejected < Math.max(1, Math.floor(size / 2)) && ejected < size - 1;
+    return mayEject(size, ejected, MAX_EJECTED);
   }
 
   #eject(nowMs: number, draw: (bound: number) => number): void {

@@ -1,7 +1,7 @@
 import type { Endpoint } from "../endpoint.ts";
 import { LeastCost, chanceOf, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
-import { Observed, observedFleet } from "../observed.ts";
+import { Observed, countFleet, observedFleet } from "../observed.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 
 /** All of a small set, six of a large one: with two, slow ones that meet each other get through; more gains little. */
@@ -37,8 +37,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
     return {
       picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
         const all = endpoints.map((endpoint) => recordOf(endpoint).refresh()) as unknown as NonEmpty<Observed>;
-        fleet.size = all.length;
-        fleet.ejected = all.filter(({ isEjected }) => isEjected).length;
+        countFleet(fleet, all);
         const field = new LeastCost(all, chance, LOOK);
         return ({ avoid }, nowMs = env.now()) => {
           last = field.find(cost, nowMs, avoid);
@@ -58,7 +57,7 @@ const ADAPTIVE: Policy = Object.freeze<Policy>({
           LOOK,
           request,
           (observed) => observed.cost(nowMs),
-          (observed) => (observed.isEjected ? { ejectedForMs: Math.max(0, observed.ejectedUntil - nowMs) } : {}),
+          (observed) => observed.judge(nowMs),
         ),
     };
   },

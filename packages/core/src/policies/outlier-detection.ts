@@ -1,5 +1,5 @@
 import { anyOther, hasOther, pickAvoiding } from "../avoiding.ts";
-import { checkChild, nameOf, reportOf } from "../decorator.ts";
+import { checkChild, nameOf, reportOf, viewOf } from "../decorator.ts";
 import { Ejection, type EjectionRules, mayEject } from "../ejection.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
@@ -136,18 +136,14 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
 
         const pickWell = (request: PickRequest, nowMs: number): E => {
           const { avoid, key } = request;
-          if (onProbation.length === 0) {
-            if (avoid === undefined || avoid.size === 0) return inner(request, nowMs);
-            return pickAvoiding(state, inner, set, request, avoid, nowMs);
-          }
+          if (onProbation.length === 0) return pickAvoiding(state, inner, set, request, nowMs);
           const isWaiting = (endpoint: E): boolean => !recordOf(endpoint).isProbed(nowMs, rules);
           // A key belongs where it belongs: its call is a probe only if the child says so.
           const probe =
             key === undefined ? onProbation.find((each) => isWaiting(each) && avoid?.has(each) !== true) : undefined;
           if (probe !== undefined) return probe;
           const spared = new Set<Endpoint>([...onProbation.filter((each) => !isWaiting(each)), ...(avoid ?? [])]);
-          if (spared.size === 0) return inner(request, nowMs);
-          return pickAvoiding(state, inner, set, { ...request, avoid: spared }, spared, nowMs);
+          return pickAvoiding(state, inner, set, spared.size === 0 ? request : { ...request, avoid: spared }, nowMs);
         };
 
         return (request, nowMs = env.now()) => {
@@ -205,8 +201,8 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
             return until === undefined || nowMs >= until || free.has(health);
           };
           const well = endpoints.filter(isIn);
-          const view = state.explain?.(isNonEmpty(well) ? well : endpoints, request, nowMs, all);
-          const judgements = new Map<Endpoint, Judgement>(view?.judgements);
+          const view = viewOf(child, state, isNonEmpty(well) ? well : endpoints, request, nowMs, all);
+          const judgements = new Map<Endpoint, Judgement>(view.judgements);
           let probe: Endpoint | undefined;
           for (const endpoint of endpoints) {
             const health = recordOf(endpoint);
@@ -219,8 +215,7 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
             const ejectedForMs = Math.max(0, (ejection.until ?? nowMs) - nowMs);
             judgements.set(endpoint, { ...judgements.get(endpoint), ejectedForMs, note });
           }
-          const why =
-            probe === undefined ? (view?.why ?? `${child.name} does not say`) : "a probe decides about its return";
+          const why = probe === undefined ? view.why : "a probe decides about its return";
           // With a probe on its way, or with nobody left who is well, the child is asked in another way.
           const isPlain =
             hasOther(well, request) &&
@@ -228,7 +223,7 @@ export function outlierDetection(child: Policy, options: OutlierDetectionOptions
               const health = recordOf(endpoint);
               return free.has(health) || !health.isProbed(nowMs, rules);
             });
-          return { next: probe ?? (isPlain ? view?.next : undefined), why, judgements };
+          return { next: probe ?? (isPlain ? view.next : undefined), why, judgements };
         },
       };
     },

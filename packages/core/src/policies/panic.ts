@@ -1,4 +1,4 @@
-import { checkChild, hooksOf, nameOf } from "../decorator.ts";
+import { checkChild, hooksOf, nameOf, viewOf } from "../decorator.ts";
 import { checkOptions, is } from "../options.ts";
 import type { Policy } from "../policy.ts";
 
@@ -36,9 +36,8 @@ export function panic(child: Policy, options: PanicOptions = {}): Policy {
         ...hooksOf(state),
         explain(endpoints, request, nowMs, all = endpoints) {
           const panics = endpoints.length < threshold * all.length;
-          const view = state.explain?.(panics ? all : endpoints, request, nowMs, all);
-          const { why, ...rest } = view ?? { why: `${child.name} does not say` };
-          return { ...rest, why: panics ? `too many are ill, so all are taken: ${why}` : why };
+          const view = viewOf(child, state, panics ? all : endpoints, request, nowMs, all);
+          return panics ? { ...view, why: `too many are ill, so all are taken: ${view.why}` } : view;
         },
       };
     },

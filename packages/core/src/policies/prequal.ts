@@ -2,7 +2,7 @@ import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
 import { LeastCost, chanceOf, type Rated, leastView } from "../least-cost.ts";
 import { memory } from "../memory.ts";
-import { Observed, type ObservedFleet, observedFleet } from "../observed.ts";
+import { Observed, type ObservedFleet, countFleet, observedFleet } from "../observed.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 import { Reported, ReportedFleet } from "../reported.ts";
 
@@ -45,9 +45,10 @@ const PREQUAL: Policy = Object.freeze<Policy>({
     return {
       picker<E extends Endpoint>(endpoints: NonEmpty<E>) {
         const all = endpoints.map(recordOf) as unknown as NonEmpty<Known>;
-        for (const { observed } of all) observed.refresh();
-        fleet.size = all.length;
-        fleet.ejected = all.filter(({ observed }) => observed.isEjected).length;
+        countFleet(
+          fleet,
+          all.map(({ observed }) => observed.refresh()),
+        );
         const field = new LeastCost(all, chance, LOOK);
         return ({ avoid }, nowMs = env.now()) => field.find(cost, nowMs, avoid).endpoint as E;
       },
@@ -88,7 +89,7 @@ class Known implements Rated {
       utilization === undefined ? [] : `${Math.round(utilization * 100)} % busy`,
     ].flat();
     return {
-      ...(observed.isEjected ? { ejectedForMs: Math.max(0, observed.ejectedUntil - nowMs) } : {}),
+      ...observed.judge(nowMs),
       ...(said.length === 0 ? {} : { note: `said ${said.join(", ")}, ${Math.round(nowMs - reported.at)} ms ago` }),
     };
   }

@@ -1,5 +1,5 @@
 import { pickAvoiding } from "../avoiding.ts";
-import { checkChild, hooksOf, nameOf } from "../decorator.ts";
+import { checkChild, hooksOf, nameOf, viewOf } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { Judgement } from "../explanation.ts";
 import { memory } from "../memory.ts";
@@ -78,14 +78,14 @@ export function slowStart(child: Policy, options: SlowStartOptions = {}): Policy
             }
             if (draw(2 ** 31) < its * 2 ** 31) return endpoint;
             const avoid = new Set([...warming, ...(request.avoid ?? [])]);
-            const other = pickAvoiding(state, picker, endpoints, { ...request, avoid }, avoid, nowMs);
+            const other = pickAvoiding(state, picker, endpoints, { ...request, avoid }, nowMs);
             // If all others are to be avoided, the new one is better than one that has failed already.
             return request.avoid?.has(other) === true ? endpoint : other;
           };
         },
         ...hooksOf(state),
         explain(endpoints, request, nowMs, all = endpoints) {
-          const view = state.explain?.(endpoints, request, nowMs, all) ?? { why: `${child.name} does not say` };
+          const view = viewOf(child, state, endpoints, request, nowMs, all);
           const warming = newOnes(endpoints, nowMs);
           const judgements = new Map<Endpoint, Judgement>(view.judgements);
           for (const endpoint of warming) {

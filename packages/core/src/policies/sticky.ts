@@ -1,4 +1,4 @@
-import { checkChild, hooksOf, nameOf } from "../decorator.ts";
+import { checkChild, hooksOf, nameOf, viewOf } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { NonEmpty, Policy } from "../policy.ts";
 
@@ -38,7 +38,7 @@ export function sticky(child: Policy): Policy {
         ...hooksOf(state),
         explain(endpoints, request, nowMs, all = endpoints) {
           const named = endpoints.find(({ instance }) => instance.id === request.key);
-          const view = state.explain?.(endpoints, request, nowMs, all) ?? { why: `${child.name} does not say` };
+          const view = viewOf(child, state, endpoints, request, nowMs, all);
           return named === undefined ? view : { ...view, next: named, why: "the request names it" };
         },
       };

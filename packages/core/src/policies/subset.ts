@@ -1,5 +1,5 @@
 import { anyOther, pickAvoiding } from "../avoiding.ts";
-import { checkChild, hooksOf, nameOf } from "../decorator.ts";
+import { checkChild, hooksOf, nameOf, viewOf } from "../decorator.ts";
 import type { Endpoint } from "../endpoint.ts";
 import { hash } from "../hash.ts";
 import { hashKeyOf } from "../hash-field.ts";
@@ -58,16 +58,13 @@ export function subset(child: Policy, options: SubsetOptions): Policy {
           const picker = state.picker(own, chosen(all));
           return (request, nowMs) => {
             const { avoid } = request;
-            if (avoid === undefined || avoid.size === 0) return picker(request, nowMs);
-            const endpoint = pickAvoiding(state, picker, own, request, avoid, nowMs);
-            return avoid.has(endpoint) ? (anyOther(endpoints, avoid, draw) ?? endpoint) : endpoint;
+            const endpoint = pickAvoiding(state, picker, own, request, nowMs);
+            return avoid?.has(endpoint) === true ? (anyOther(endpoints, avoid, draw) ?? endpoint) : endpoint;
           };
         },
         ...hooksOf(state),
         explain(endpoints, request, nowMs, all = endpoints) {
-          const view = state.explain?.(chosen(endpoints), request, nowMs, chosen(all)) ?? {
-            why: `${child.name} does not say`,
-          };
+          const view = viewOf(child, state, chosen(endpoints), request, nowMs, chosen(all));
           return { ...view, why: `${view.why}, in a subset of ${Math.min(size, endpoints.length)}` };
         },
       };
