@@ -2,10 +2,12 @@ import { type Instancer, type Snapshot } from "@rollcall/core";
 import { afterAll, expect } from "vitest";
 
 /** Waits for something to become true; fails with what it was waiting for. Resolves with how long it took. */
-export async function until(what: string, isTrue: () => unknown, withinMs = 5_000): Promise<number> {
+export async function until(what: string | (() => string), isTrue: () => unknown, withinMs = 5_000): Promise<number> {
   const startMs = performance.now();
   while (!(await isTrue())) {
-    if (performance.now() - startMs > withinMs) expect.unreachable(`waited ${withinMs} ms in vain until ${what}`);
+    if (performance.now() - startMs > withinMs) {
+      expect.unreachable(`waited ${withinMs} ms in vain until ${typeof what === "string" ? what : what()}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   return performance.now() - startMs;
@@ -27,7 +29,7 @@ export function follow(instancer: Instancer) {
     },
     shows: (ids: readonly string[], withinMs?: number) =>
       until(
-        `it shows ${ids.join(", ") || "nothing"}`,
+        () => `it shows ${ids.join(", ") || "nothing"}, but it is ${describe(instancer.snapshot)}`,
         () =>
           instancer.snapshot.state === "live" &&
           String(instancer.snapshot.instances.map(({ id }) => id)) === String(ids),
@@ -35,6 +37,8 @@ export function follow(instancer: Instancer) {
       ),
   };
 }
+
+const describe = ({ state, instances }: Snapshot) => `${state} with ${instances.map(({ id }) => id).join(", ") || "none"}`;
 
 let services = 0;
 /** A name that no other test uses. */
