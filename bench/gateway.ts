@@ -8,9 +8,9 @@
 // by a tenth) is how exact the other ratios are. Beyond CONTROL nothing is printed, and the command fails.
 //
 // `npm run gateway -w bench -- 60` plays 60 rounds instead of 15.
-import { type Child, child } from "./gateway/child.ts";
+import { type Child, child } from "./measuring/child.ts";
 import { Load, type Shape } from "./gateway/load.ts";
-import { median } from "./gateway/median.ts";
+import { median } from "./measuring/median.ts";
 
 const CONTROL = 0.2;
 const CONNECTIONS = 32;
@@ -101,11 +101,11 @@ function table(shape: Shape, measured: readonly Round[][], measures: ReturnType<
   return `${lines.join("\n")}\n\n`;
 }
 
-const instances = await child("instance.ts", []);
+const instances = await child(new URL("gateway/instance.ts", import.meta.url), []);
 const ports = (instances.said as readonly number[]).map(String);
 const subjects: Subject[] = [];
 for (const name of SUBJECTS) {
-  const process = await child("subject.ts", [name, ...ports]);
+  const process = await child(new URL("gateway/subject.ts", import.meta.url), [name, ...ports]);
   subjects.push({ name, process, load: new Load(name, process.said as number, CONNECTIONS) });
 }
 for (const shape of SHAPES) {

@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 
 /** A process of this benchmark. */
 export interface Child {
@@ -11,9 +10,9 @@ export interface Child {
   close(): Promise<void>;
 }
 
-/** Starts `file` of this folder and waits until it says that it is ready. */
-export async function child(file: string, args: readonly string[], execArgv: readonly string[] = []): Promise<Child> {
-  const forked = fork(join(import.meta.dirname, file), args, { execArgv: [...process.execArgv, ...execArgv] });
+/** Starts a program and waits until it says that it is ready. */
+export async function child(program: URL, args: readonly string[], execArgv: readonly string[] = []): Promise<Child> {
+  const forked = fork(program, args, { execArgv: [...process.execArgv, ...execArgv] });
   const said = await answer(forked);
   return {
     said,
