@@ -70,10 +70,8 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
   }
   let closed = false;
   return {
-    call: async (fn, callOptions) => {
-      if (closed) throw new ClosedError(`the client of service "${instancer.service}"`);
-      return call(fn, callOptions);
-    },
+    call: (fn, callOptions) =>
+      closed ? Promise.reject(new ClosedError(`the client of service "${instancer.service}"`)) : call(fn, callOptions),
     get endpoints() {
       return endpointer.endpoints;
     },

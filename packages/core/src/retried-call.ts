@@ -24,7 +24,10 @@ export class RetriedCall<C> {
   protected readonly errors: unknown[] = [];
   readonly #balancer: Balancer<C>;
   readonly #timeoutMs: number;
+  readonly #startedAt: number;
   readonly #deadline: number;
+  /** Whether it has waited for anything: until then, no time has passed. */
+  #waited = false;
   /** The deadline has come, and these are the errors for it: one for each attempt that was running. */
   #expired: TimeoutError[] | undefined;
 
@@ -33,7 +36,8 @@ export class RetriedCall<C> {
     this.rules = rules;
     this.options = options;
     this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
-    this.#deadline = rules.env.now() + this.#timeoutMs;
+    this.#startedAt = rules.env.now();
+    this.#deadline = this.#startedAt + this.#timeoutMs;
     this.request = { key: options.key, avoid: options.avoid };
   }
 
@@ -51,8 +55,11 @@ export class RetriedCall<C> {
       let lease: PickResult<C> | undefined;
       try {
         const picked = this.#pick();
+        if (picked instanceof Promise) this.#waited = true;
         lease = picked instanceof Promise ? await picked : picked;
-        const value = await this.ask(lease, number, fn);
+        const asked = this.ask(lease, number, fn);
+        this.#waited = true;
+        const value = await asked;
         this.rules.succeeded(this.attempts);
         return value;
       } catch (error) {
@@ -168,6 +175,9 @@ export class RetriedCall<C> {
           },
           signal: this.options.signal,
           keepAlive: true,
+          // Retries end with the call, each in its own time.
+          queue: timeoutMs === this.rules.queue?.timeoutMs ? this.rules.queue : undefined,
+          since: this.#waited ? undefined : this.#startedAt,
           reins: racer,
         },
         (scope) => fn(endpoint.client, new ScopedAttempt(scope, lease, number, hold)),
@@ -212,7 +222,7 @@ export class RetriedCall<C> {
   }
 
   protected leftMs(): number {
-    return Math.max(0, this.#deadline - this.rules.env.now());
+    return this.#waited ? Math.max(0, this.#deadline - this.rules.env.now()) : this.#timeoutMs;
   }
 }
 

@@ -43,6 +43,29 @@ describe("the deadline", () => {
     expectClean(world);
   });
 
+  it("costs one timer, however many calls are under way, and ends each in its own time", async () => {
+    const world = retryWorld({ timeoutMs: 500, maxAttempts: 1 });
+    const seen = [];
+    for (let n = 0; n < 10; n++) {
+      for (let m = 0; m < 10; m++) seen.push(settlement(world.call(() => never)));
+      await world.clock.advance(10);
+    }
+    expect(world.clock.pending).toBe(1);
+    await world.clock.advance(400);
+    expect(seen.map(({ state }) => state === "rejected")).toEqual(seen.map((_, n) => n < 10));
+    await world.clock.advance(45);
+    expect(seen.filter(({ state }) => state === "rejected")).toHaveLength(50);
+    await world.clock.advance(45);
+    expect(seen.every(({ state }) => state === "rejected")).toBe(true);
+    expectClean(world);
+  });
+
+  it("holds with a clock of its own beside the system's timers, too", async () => {
+    const stopped = retryWorld({ timeoutMs: 20, maxAttempts: 1, env: { now: () => 0 } });
+    const error = await retryError(stopped.call(() => never));
+    expect(error.errors[0]).toBeInstanceOf(TimeoutError);
+  });
+
   it("keeps the errors of the attempts before it, in order", async () => {
     const world = retryWorld({ timeoutMs: 500, backoff: () => 100 });
     const seen = settlement(world.call((_, { number }) => (number === 1 ? Promise.reject(down) : never)));

@@ -4,6 +4,7 @@ import { Hedging } from "./hedging.ts";
 import type { Latch } from "./latch.ts";
 import { type RetryBudget, retryBudget } from "./retry-budget.ts";
 import type { RetryOptions } from "./retry.ts";
+import { TimeoutQueue } from "./timeout-queue.ts";
 
 /** So many retries may be made for one that helps: with fewer good ones they are more load than use. */
 const FRUIT = 3;
@@ -23,6 +24,8 @@ export class RetryRules {
   /** Only if calls are hedged. */
   readonly hedging: Hedging | undefined;
   readonly closed: Latch;
+  /** For first attempts, which all have the same time, unless time and timers are of two clocks. */
+  readonly queue: TimeoutQueue | undefined;
   /** Retries and hedges that brought nothing, less what has gone well since. */
   #fruitless = 0;
 
@@ -36,6 +39,9 @@ export class RetryRules {
     this.backoff = options.backoff ?? fullJitter(this.env, RETRY_BACKOFF);
     this.retryable = options.retryable ?? (() => true);
     this.unsent = options.unsent ?? (() => false);
+    const attemptMs = Math.min(this.timeoutMs, this.attemptTimeoutMs);
+    const queues = attemptMs !== Infinity && isOneClock(options.env);
+    this.queue = queues ? new TimeoutQueue(attemptMs, this.env) : undefined;
     const { hedge = false } = options;
     this.hedging =
       hedge === false ? undefined : new Hedging(hedge === true ? {} : hedge, this.env, isOneClock(options.env));
