@@ -65,8 +65,9 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   const { service } = options.instancer;
   const dispatchRules = { ...rules, once: false };
   const running = new Set<Relay>();
+  // Awaited: a promise that is returned takes three more turns.
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
-    requestBalanced(rules, path, requestOptions);
+    await requestBalanced(rules, path, requestOptions);
   return {
     request,
     fetch: async (input, init = {}) => fetchBalanced(service, request, input, init),

@@ -53,12 +53,12 @@ export interface RequestRules extends ExchangeRules<InstancePool> {
   readonly headers: readonly string[];
 }
 
-/** Sends a request by undici's `request()` and all the rules of {@link Exchange}. */
-export async function requestBalanced(
-  rules: RequestRules,
-  path: string,
-  options: RequestOptions,
-): Promise<HttpResponse> {
+/**
+ * Sends a request by undici's `request()` and all the rules of {@link Exchange}.
+ *
+ * @throws what is wrong about the request, at once
+ */
+export function requestBalanced(rules: RequestRules, path: string, options: RequestOptions): Promise<HttpResponse> {
   const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
   const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
   const method = normalizeMethod(options.method);
