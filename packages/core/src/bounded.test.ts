@@ -2,7 +2,8 @@ import { getEventListeners } from "node:events";
 import { manualClock } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
 import { rejection, settlement } from "../test/settlement.ts";
-import { type Bounds, type Scope, bounded } from "./bounded.ts";
+import type { Scope } from "./bounded-work.ts";
+import { type Bounds, bounded } from "./bounded.ts";
 
 const late = new Error("too late");
 const bounds = (more: Partial<Bounds> = {}): Bounds => ({ timeoutMs: 100, onTimeout: () => late, ...more });

@@ -1,19 +1,18 @@
 import type { Balancer } from "./balancer.ts";
-import type { Reins } from "./bounded.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { RetryReason } from "./errors.ts";
 import type { Hedging } from "./hedging.ts";
 import { type Outcome, type PickResult, SUPERSEDED } from "./pick.ts";
-import { type Called, RetriedCall, timedOut } from "./retried-call.ts";
+import { type Called, RetriedCall } from "./retried-call.ts";
 import type { RetryRules } from "./retry-rules.ts";
 import type { CallOptions } from "./retry.ts";
+import { type Racer, timedOut } from "./running-attempt.ts";
 
 /** A timer that comes later than this says that the process stood still, and that answers may lie unread. */
 const LATE_MS = 10;
 
 /** One of the attempts that run at the same time. */
-interface Racer extends Reins {
-  readonly hedge: boolean;
+interface Runner extends Racer {
   readonly number: number;
   readonly endpoint: Endpoint;
   readonly startedAt: number;
@@ -26,12 +25,12 @@ interface Racer extends Reins {
  */
 export class HedgedCall<C> extends RetriedCall<C> {
   readonly #hedging: Hedging;
-  readonly #racing = new Set<Racer>();
+  readonly #racing = new Set<Runner>();
   #hedges = 0;
   /** How many times the usual delay to wait. */
   #patience = 1;
   #cancelTimer: (() => void) | undefined;
-  #winner: Racer | undefined;
+  #winner: Runner | undefined;
   /** Why those who were overtaken were aborted. */
   #overtaken: DOMException | undefined;
   /** What the last failure means for the call. */
@@ -51,7 +50,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
     watch.started(watch.now());
     const race = new Promise<T>((resolve, reject) => {
       const start = (lease: PickResult<C>, number: number, hedge: boolean): void => {
-        const racer: Racer = { hedge, number, endpoint: lease.endpoint, startedAt: this.rules.env.now() };
+        const racer: Runner = { hedge, number, endpoint: lease.endpoint, startedAt: this.rules.env.now() };
         this.#racing.add(racer);
         const raced: Called<C, T> = async (client, attempt) => {
           const value = await fn(client, attempt);
@@ -84,7 +83,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
     return endpoint === undefined ? super.judge(error, number, endpoint) : this.#verdict;
   }
 
-  protected override outcomeOf(error: unknown): Outcome {
+  override outcomeOf(error: unknown): Outcome {
     return error === this.#overtaken && error !== undefined ? SUPERSEDED : super.outcomeOf(error);
   }
 
@@ -126,7 +125,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
    * The first one wins, in the very moment in which its answer is there: another answer may be no more than a promise
    * away, and is then still cut off, so that whoever waits for the abort can give it up.
    */
-  #arrive(racer: Racer): void {
+  #arrive(racer: Runner): void {
     if (!this.#racing.delete(racer)) return;
     this.#winner = racer;
     this.#learn(racer);
@@ -134,7 +133,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
   }
 
   /** Whether the race ends with this failure. */
-  #isLost(error: unknown, { number, endpoint }: Racer): boolean {
+  #isLost(error: unknown, { number, endpoint }: Runner): boolean {
     // The caller's own abort ends all of them, and says nothing.
     if (this.options.signal?.aborted === true) return this.#stop();
     try {
@@ -171,7 +170,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
   }
 
   /** Takes the time of attempts that nobody has waited for before they began, unless the process itself stood still. */
-  #learn({ hedge, startedAt }: Racer): void {
+  #learn({ hedge, startedAt }: Runner): void {
     const { watch } = this.#hedging;
     const nowMs = watch.now();
     if (!hedge && startedAt >= watch.wokeAt) this.#hedging.learn(nowMs - startedAt, nowMs);

@@ -1,14 +1,13 @@
 import type { Balancer } from "./balancer.ts";
-import { type Reins, type Scope, bounded } from "./bounded.ts";
-import { channels } from "./channels.ts";
+import { bounded } from "./bounded.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { Env } from "./env.ts";
 import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
-import { address } from "./instance.ts";
-import type { LoadReport } from "./load-report.ts";
 import { is } from "./options.ts";
-import { CANCELLED, type Outcome, type PickRequest, type PickResult, SUCCESS } from "./pick.ts";
+import { CANCELLED, type Outcome, type PickRequest, type PickResult } from "./pick.ts";
 import type { RetryRules } from "./retry-rules.ts";
 import type { Attempt, CallOptions } from "./retry.ts";
+import { type Racer, RunningAttempt } from "./running-attempt.ts";
 
 /** What is called: once per attempt. */
 export type Called<C, T> = (client: C, attempt: Attempt) => T | PromiseLike<T>;
@@ -110,7 +109,7 @@ export class RetriedCall<C> {
   async #pickLater(): Promise<PickResult<C>> {
     const expire = (): TimeoutError => {
       const error = new TimeoutError("waiting for endpoints", this.#timeoutMs, this.#whyNone());
-      (this.#expired ??= []).push(error);
+      this.expired(error);
       return error;
     };
     await bounded(
@@ -136,62 +135,31 @@ export class RetriedCall<C> {
 
   /**
    * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands.
-   * `hedge` is given for attempts that race: whether this one is a hedge, and where to put what ends it.
+   * `racer` is given for attempts that race.
    */
-  protected async attempt<T>(
-    lease: PickResult<C>,
-    number: number,
-    fn: Called<C, T>,
-    racer?: Reins & { readonly hedge: boolean },
-  ): Promise<T> {
-    const { endpoint } = lease;
-    const { env } = this.rules;
-    const { attemptTimeoutMs = this.rules.attemptTimeoutMs } = this.options;
+  protected attempt<T>(lease: PickResult<C>, number: number, fn: Called<C, T>, racer?: Racer): Promise<T> {
+    const { rules, options } = this;
     const leftMs = this.leftMs();
-    const timeoutMs = Math.min(leftMs, attemptTimeoutMs);
-    let held = false;
-    const hold = (): ((outcome: Outcome) => void) => {
-      held = true;
-      return (outcome) => lease.done(outcome);
-    };
-    const startedAt = channels.attemptEnded.hasSubscribers ? env.now() : undefined;
-    const end = (outcome: Outcome): void => {
-      if (!held || outcome.kind !== "success") lease.done(outcome);
-      if (startedAt === undefined) return;
-      const { instance } = endpoint;
-      const latencyMs = env.now() - startedAt;
-      const hedge = racer?.hedge === true;
-      channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
-    };
-    try {
-      const result = await bounded(
-        env,
-        {
-          timeoutMs,
-          onTimeout: () => {
-            const error = timedOut(number, endpoint, timeoutMs);
-            if (timeoutMs === leftMs) (this.#expired ??= []).push(error);
-            return error;
-          },
-          signal: this.options.signal,
-          keepAlive: true,
-          // Retries end with the call, each in its own time.
-          queue: timeoutMs === this.rules.queue?.timeoutMs ? this.rules.queue : undefined,
-          since: this.#waited ? undefined : this.#startedAt,
-          reins: racer,
-        },
-        (scope) => fn(endpoint.client, new ScopedAttempt(scope, lease, number, hold)),
-      );
-      end(SUCCESS);
-      return result;
-    } catch (error) {
-      end(this.outcomeOf(error));
-      throw error;
-    }
+    const timeoutMs = Math.min(leftMs, options.attemptTimeoutMs ?? rules.attemptTimeoutMs);
+    return new Promise((resolve, reject) => {
+      const endsCall = timeoutMs === leftMs;
+      const attempt = new RunningAttempt<T>(this, { lease, number, racer, timeoutMs, endsCall }, resolve, reject);
+      if (!attempt.watch(options.signal)) return;
+      // Retries end with the call, each in its own time.
+      if (timeoutMs === rules.queue?.timeoutMs) {
+        attempt.queueUp(rules.queue, this.#waited ? rules.env.now() : this.#startedAt);
+      } else if (timeoutMs !== Infinity) attempt.limit(rules.env, timeoutMs, true);
+      attempt.begin(() => fn(lease.endpoint.client, attempt));
+    });
+  }
+
+  /** Notes that the deadline has come, and which error stands for it. */
+  expired(error: TimeoutError): void {
+    (this.#expired ??= []).push(error);
   }
 
   /** What the endpoint is to learn from an attempt that ended with this error. */
-  protected outcomeOf(error: unknown): Outcome {
+  outcomeOf(error: unknown): Outcome {
     return this.options.signal?.aborted === true ? CANCELLED : { kind: "failure", error };
   }
 
@@ -221,36 +189,11 @@ export class RetriedCall<C> {
     return new RetryError(errors, "deadline");
   }
 
+  get env(): Env {
+    return this.rules.env;
+  }
+
   protected leftMs(): number {
     return this.#waited ? Math.max(0, this.#deadline - this.rules.env.now()) : this.#timeoutMs;
-  }
-}
-
-/** The error of an attempt that has used up its time. */
-export function timedOut(number: number, endpoint: Endpoint, timeoutMs: number): TimeoutError {
-  return new TimeoutError(`attempt ${number} at ${address(endpoint.instance)}`, timeoutMs);
-}
-
-class ScopedAttempt implements Attempt {
-  readonly endpoint: Endpoint;
-  readonly number: number;
-  readonly hold: () => (outcome: Outcome) => void;
-  readonly #scope: Scope;
-  readonly #lease: PickResult<unknown>;
-
-  constructor(scope: Scope, lease: PickResult<unknown>, number: number, hold: () => (outcome: Outcome) => void) {
-    this.#scope = scope;
-    this.#lease = lease;
-    this.endpoint = lease.endpoint;
-    this.number = number;
-    this.hold = hold;
-  }
-
-  get signal(): AbortSignal {
-    return this.#scope.signal;
-  }
-
-  get report(): ((report: LoadReport) => void) | undefined {
-    return this.#lease.report;
   }
 }

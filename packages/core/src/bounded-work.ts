@@ -1,0 +1,117 @@
+import type { Env } from "./env.ts";
+import type { Queued, TimeoutQueue } from "./timeout-queue.ts";
+
+/** What the work itself sees of its bounds. */
+export interface Scope {
+  /** Aborts when the work is ended from outside. Made when it is first asked for. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A piece of work that settles its promise once: by itself, or because it is cut. One object for all that is known of it,
+ * since every attempt of every call makes one.
+ */
+export abstract class BoundedWork<T> implements Scope, Queued {
+  endsAt = Infinity;
+  before: Queued | undefined = undefined;
+  after: Queued | undefined = undefined;
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (reason: unknown) => void;
+  #open = true;
+  #queue: TimeoutQueue | undefined;
+  #cancel: (() => void) | undefined;
+  #watched: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
+  #controller: AbortController | undefined;
+  #cutWith: { readonly reason: unknown } | undefined;
+
+  constructor(resolve: (value: T) => void, reject: (reason: unknown) => void) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** Makes the error for when the time is over. */
+  protected abstract tooLate(): unknown;
+  /** It has ended well; nobody has heard of it yet. */
+  protected succeeded(): void {}
+
+  /** Likewise, by itself or because it was cut. */
+  protected failed(_error: unknown): void {}
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#cutWith !== undefined) this.#controller.abort(this.#cutWith.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Cuts it when the signal aborts. If it has already, the work fails, and is not to begin: false. */
+  watch(signal: AbortSignal | undefined): boolean {
+    if (signal === undefined) return true;
+    if (signal.aborted) {
+      this.#fail(signal.reason);
+      return false;
+    }
+    this.#watched = signal;
+    this.#onAbort = () => this.cut(signal.reason);
+    signal.addEventListener("abort", this.#onAbort);
+    return true;
+  }
+
+  /** Gives it so much time, with a timer of its own. */
+  limit(env: Env, timeoutMs: number, keepAlive: boolean): void {
+    this.#cancel = env.after(timeoutMs, () => this.cut(this.tooLate()), { keepAlive });
+  }
+
+  /** Gives it the time of the queue, which keeps the process alive. */
+  queueUp(queue: TimeoutQueue, since: number): void {
+    this.#queue = queue;
+    queue.enter(this, since);
+  }
+
+  expire(): void {
+    this.#queue = undefined;
+    this.cut(this.tooLate());
+  }
+
+  begin(work: () => T | PromiseLike<T>): void {
+    try {
+      Promise.resolve(work()).then(
+        (value) => {
+          // Work that was given up may still end.
+          if (!this.#open) return;
+          this.#finish();
+          this.succeeded();
+          this.#resolve(value);
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Ends it at once, with this reason. Does nothing when it has ended. */
+  cut(reason: unknown): void {
+    if (!this.#open) return;
+    // Before the abort, so that the work's own reaction to it cannot come first.
+    this.#fail(reason);
+    this.#cutWith = { reason };
+    this.#controller?.abort(reason);
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#open) return;
+    this.#finish();
+    this.failed(error);
+    this.#reject(error);
+  }
+
+  #finish(): void {
+    this.#open = false;
+    this.#queue?.leave(this);
+    this.#cancel?.();
+    if (this.#onAbort !== undefined) this.#watched?.removeEventListener("abort", this.#onAbort);
+  }
+}
