@@ -39,11 +39,10 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   protected failed(_error: unknown): void {}
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#cutWith !== undefined) this.#controller.abort(this.#cutWith.reason);
-    }
-    return this.#controller.signal;
+    const controller = (this.#controller ??= new AbortController());
+    // The first abort counts.
+    if (this.#cutWith !== undefined) controller.abort(this.#cutWith.reason);
+    return controller.signal;
   }
 
   /** Cuts it when the signal aborts. If it has already, the work fails, and is not to begin: false. */

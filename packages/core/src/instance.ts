@@ -95,9 +95,9 @@ function sameRecord(a: Readonly<Record<string, string>>, b: Readonly<Record<stri
 
 /** The facts of an instance, for whoever takes them along with options of its own. */
 export const INSTANCE_CHECKS = {
-  service: required(is.nonEmptyString),
-  host: required(is.host),
-  port: required(is.port),
+  service: /* @__PURE__ */ required(is.nonEmptyString),
+  host: /* @__PURE__ */ required(is.host),
+  port: /* @__PURE__ */ required(is.port),
   id: is.nonEmptyString,
   weight: (value: unknown, path: string) => {
     if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
