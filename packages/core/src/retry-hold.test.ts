@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { manualClock } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
 import { drivenInstancer } from "../test/driven-instancer.ts";
@@ -8,6 +10,9 @@ import { createBalancer } from "./balancer.ts";
 import { createEndpointer } from "./endpointer.ts";
 import type { Outcome } from "./pick.ts";
 import { type CallOptions, retry } from "./retry.ts";
+
+setFlagsFromString("--expose-gc");
+const gc = runInNewContext("gc") as () => void;
 
 describe("hold", () => {
   const success: Outcome = { kind: "success" };
@@ -33,6 +38,24 @@ describe("hold", () => {
     const release = await world.call((_, attempt) => attempt.hold());
     release({ kind: "failure", error: down });
     expect(world.endpointer.endpoints[0]?.stats).toMatchObject({ inFlight: 0, successes: 0, failures: 1 });
+  });
+
+  it("keeps nothing alive but the slot: the result may be forgotten meanwhile", async () => {
+    const world = retryWorld();
+    const call = async () => {
+      const result = { release: undefined as ((outcome: Outcome) => void) | undefined };
+      await world.call((_, attempt) => {
+        result.release = attempt.hold();
+        return result;
+      });
+      return { release: result.release, result: new WeakRef(result) };
+    };
+    const { release, result } = await call();
+    await new Promise((resolve) => setImmediate(resolve)); // a WeakRef holds on until the turn ends
+    gc();
+    expect(result.deref()).toBeUndefined();
+    release?.(success);
+    expectClean(world);
   });
 
   it("may be let go before the function returns", async () => {

@@ -59,7 +59,7 @@ export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
   get hold(): () => (outcome: Outcome) => void {
     return () => {
       this.#held = true;
-      return (outcome) => this.#beginning.lease.done(outcome);
+      return releaseOf(this.#beginning.lease);
     };
   }
 
@@ -91,6 +91,11 @@ export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
     const hedge = racer?.hedge === true;
     channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
   }
+}
+
+/** Out here, as the attempt has the promise, and so its result: who holds the slot is to hold nothing but that. */
+function releaseOf(lease: PickResult<unknown>): (outcome: Outcome) => void {
+  return (outcome) => lease.done(outcome);
 }
 
 /** The error of an attempt that has used up its time. */
