@@ -32,7 +32,7 @@ export abstract class BoundedWork<T> implements Scope, Queued {
 
   /** Makes the error for when the time is over. */
   protected abstract tooLate(): unknown;
-  /** It has ended well; nobody has heard of it yet. */
+  /** It has ended well; nobody has heard of it yet. What is thrown here is what comes of it. */
   protected succeeded(): void {}
 
   /** Likewise, by itself or because it was cut. */
@@ -81,8 +81,12 @@ export abstract class BoundedWork<T> implements Scope, Queued {
           // Work that was given up may still end.
           if (!this.#open) return;
           this.#finish();
-          this.succeeded();
-          this.#resolve(value);
+          try {
+            this.succeeded();
+          } catch (error) {
+            this.#reject(error);
+          }
+          this.#resolve(value); // nothing, if it has been rejected
         },
         (error: unknown) => this.#fail(error),
       );
@@ -103,8 +107,12 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   #fail(error: unknown): void {
     if (!this.#open) return;
     this.#finish();
-    this.failed(error);
-    this.#reject(error);
+    try {
+      this.failed(error);
+    } catch (thrown) {
+      this.#reject(thrown);
+    }
+    this.#reject(error); // likewise
   }
 
   #finish(): void {

@@ -1,11 +1,11 @@
 import { seededRandom } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
 import { lorems } from "../test/lorem.ts";
-import { down, expectClean, retryError, retryWorld } from "../test/retry-world.ts";
+import { down, expectClean, never, retryError, retryWorld } from "../test/retry-world.ts";
 import { rejection } from "../test/settlement.ts";
 import { channels } from "./channels.ts";
 import type { Policy } from "./policy.ts";
-import type { Attempt } from "./retry.ts";
+import { type Attempt, retry } from "./retry.ts";
 
 describe("a call that succeeds", () => {
   it("gives the function the client and its attempt, and passes on what it returns", async () => {
@@ -35,6 +35,28 @@ describe("a call that succeeds", () => {
     await expect(world.call(fn)).resolves.toBe("done");
     expect(world.endpointer.endpoints[0]?.stats.successes).toBe(1);
     expectClean(world);
+  });
+
+  it("fails, and does not hang, with a balancer of one's own whose picks cannot be ended", async () => {
+    const { balancer, clock } = retryWorld();
+    const broken = new Error("cannot end it");
+    const done = (): never => {
+      throw broken;
+    };
+    const call = retry<string>(
+      {
+        pick: () => ({ endpoint: balancer.pick().endpoint, done, [Symbol.dispose]: done }),
+        ready: async () => undefined,
+      },
+      { env: clock.env, maxAttempts: 1 },
+    );
+    for (const fn of [() => "done", () => Promise.reject(down)]) {
+      expect((await retryError(call(fn))).errors).toEqual([broken]);
+    }
+    const late = retryError(call(() => never));
+    await clock.advance(10_000);
+    expect((await late).errors).toEqual([broken]);
+    expect(clock.pending).toBe(0);
   });
 
   it("passes on undefined, null and false as they are", async () => {

@@ -78,6 +78,18 @@ describe("TimeoutQueue", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("ends the others, too, if one throws", async () => {
+    const { clock, expired, enter } = start();
+    enter("a", () => {
+      throw new Error("a's own");
+    });
+    enter("b");
+    await expect(clock.advance(100)).rejects.toThrow("a's own");
+    await clock.advance(0);
+    expect(expired).toEqual(["a at 100", "b at 100"]);
+    expect(clock.pending).toBe(0);
+  });
+
   it("waits on where a timer came early, as the system's do by a fraction of a millisecond", async () => {
     const clock = manualClock();
     const early = {

@@ -60,15 +60,16 @@ export class TimeoutQueue {
   /** Who the timer was armed for may have left long ago. */
   #fire(): void {
     this.#disarm = undefined;
-    for (let first = this.#first; first !== undefined; first = this.#first) {
-      const leftMs = first.endsAt - this.#env.now();
-      if (leftMs > 0) {
-        // What has expired may have brought about new ones, and so a timer.
-        if (this.#disarm === undefined) this.#arm(leftMs);
-        return;
+    try {
+      for (let first = this.#first; first !== undefined; first = this.#first) {
+        if (first.endsAt > this.#env.now()) return;
+        this.#remove(first);
+        first.expire();
       }
-      this.#remove(first);
-      first.expire();
+    } finally {
+      // Even if one has thrown. Who expired may have brought about new ones, and so a timer.
+      const next = this.#first;
+      if (next !== undefined && this.#disarm === undefined) this.#arm(Math.max(0, next.endsAt - this.#env.now()));
     }
   }
 }
