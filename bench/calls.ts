@@ -1,11 +1,12 @@
 // `npm run calls -w bench`: what a call costs who makes it, beside undici by hand and what else is in use.
 //
 // Paired: in one process, in turns of a few hundred milliseconds, floor and caller, caller and floor (A B B A), so that
-// what drifts hits both alike. What is printed are medians over the pairs: calls per second, and the time of a processor
-// that each call took, as ratios. The floor is played beside a second one of its own, too, as a control: where these two
-// differ by more than CONTROL, the machine does something else, nothing is printed, and the command fails.
+// what drifts hits both alike. In each round, all are opened anew, the floor first or last by turns. What is printed are
+// medians over the rounds of medians over the pairs: calls per second, and the time of a processor that each call took,
+// as ratios. The floor is played beside a second one of its own, too, as a control: where these two differ by more than
+// CONTROL, the machine does something else, nothing is printed, and the command fails.
 //
-//   npm run calls -w bench -- [--pairs n] [name …]
+//   npm run calls -w bench -- [--rounds n] [name …]
 import { parseArgs } from "node:util";
 import { CALLERS, type Caller } from "./calls/callers.ts";
 import { child } from "./measuring/child.ts";
@@ -14,13 +15,15 @@ import { median } from "./measuring/median.ts";
 const CONTROL = 0.03;
 const UNDER_WAY = 48;
 const SLICE_MS = 150;
-const WARM_UP_MS = 1_000;
+const WARM_UP_MS = 500;
+/** In a round. */
+const PAIRS = 8;
 
 const { values, positionals } = parseArgs({
-  options: { pairs: { type: "string", default: "40" } },
+  options: { rounds: { type: "string", default: "8" } },
   allowPositionals: true,
 });
-const pairs = Number(values.pairs);
+const rounds = Number(values.rounds);
 const [floor = "", ...others] = Object.keys(CALLERS);
 const wanted = others.filter((name) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
 
@@ -47,13 +50,20 @@ async function slice({ call }: Caller, forMs: number): Promise<Slice> {
   return { perSecond: (calls / (performance.now() - startedMs)) * 1_000, cpuMicros: (user + system) / calls };
 }
 
-/** A caller beside the floor: medians over the pairs. */
-async function compare(caller: Caller, base: Caller): Promise<{ perSecond: number; cpu: number; base: Slice }> {
-  await slice(caller, WARM_UP_MS);
-  await slice(base, WARM_UP_MS);
-  const ratios: { perSecond: number; cpu: number }[] = [];
-  const bases: Slice[] = [];
-  for (let pair = 0; pair < pairs; pair++) {
+/** One caller beside another. */
+interface Ratio {
+  readonly perSecond: number;
+  readonly cpu: number;
+}
+
+/** Both anew, in turns: what the opening of connections makes of one of them stays for as long as they are open. */
+async function round(name: string, turn: number): Promise<Ratio> {
+  const names = turn % 2 === 0 ? [floor, name] : [name, floor];
+  const opened = names.map(open);
+  const [base, caller] = (turn % 2 === 0 ? opened : opened.toReversed()) as [Caller, Caller];
+  for (const each of opened) await slice(each, WARM_UP_MS);
+  const ratios: Ratio[] = [];
+  for (let pair = 0; pair < PAIRS; pair++) {
     const [first, second] = pair % 2 === 0 ? [base, caller] : [caller, base];
     const one = await slice(first, SLICE_MS);
     const other = await slice(second, SLICE_MS);
@@ -61,24 +71,28 @@ async function compare(caller: Caller, base: Caller): Promise<{ perSecond: numbe
     ratios.push({ perSecond: its.perSecond / floors.perSecond, cpu: its.cpuMicros / floors.cpuMicros });
     bases.push(floors);
   }
+  for (const each of opened) await each.close();
+  return middle(ratios);
+}
+
+function middle(ratios: readonly Ratio[]): Ratio {
   return {
     perSecond: median(ratios.map(({ perSecond }) => perSecond)),
     cpu: median(ratios.map(({ cpu }) => cpu)),
-    base: {
-      perSecond: median(bases.map(({ perSecond }) => perSecond)),
-      cpuMicros: median(bases.map(({ cpuMicros }) => cpuMicros)),
-    },
   };
 }
 
 const origins = await child(new URL("calls/origin.ts", import.meta.url), []);
 const ports = origins.said as readonly number[];
 const open = (name: string): Caller => (CALLERS[name] as (typeof CALLERS)[string])(ports);
-const base = open(floor);
+const bases: Slice[] = [];
 try {
-  const itself = open(floor);
-  const control = await compare(itself, base);
-  await itself.close();
+  // Round by round through all of them, so that no row has a time of its own.
+  const rows = new Map<string, Ratio[]>([floor, ...wanted].map((name) => [name, []]));
+  for (let turn = 0; turn < rounds; turn++) {
+    for (const [name, ratios] of rows) ratios.push(await round(name, turn));
+  }
+  const control = middle(rows.get(floor) ?? []);
   const exact = Math.max(Math.abs(control.perSecond - 1), Math.abs(control.cpu - 1));
   if (exact > CONTROL) {
     process.stderr.write(
@@ -86,18 +100,17 @@ try {
     );
     process.exitCode = 1;
   } else {
+    const perSecond = median(bases.map((each) => each.perSecond));
+    const cpuMicros = median(bases.map((each) => each.cpuMicros));
     process.stdout.write(
-      `${floor}: ${control.base.perSecond.toFixed(0)} calls/s, ${control.base.cpuMicros.toFixed(1)} µs of CPU each; ` +
+      `${floor}: ${perSecond.toFixed(0)} calls/s, ${cpuMicros.toFixed(1)} µs of CPU each; ` +
         `from itself it differs by ${(100 * exact).toFixed(1)} %\n\n| | calls/s | CPU a call |\n|---|--:|--:|\n`,
     );
     for (const name of wanted) {
-      const caller = open(name);
-      const { perSecond, cpu } = await compare(caller, base);
-      process.stdout.write(`| ${name} | ${perSecond.toFixed(2)} | ${cpu.toFixed(2)} |\n`);
-      await caller.close();
+      const ratio = middle(rows.get(name) ?? []);
+      process.stdout.write(`| ${name} | ${ratio.perSecond.toFixed(2)} | ${ratio.cpu.toFixed(2)} |\n`);
     }
   }
 } finally {
-  await base.close();
   await origins.close();
 }

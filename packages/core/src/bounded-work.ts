@@ -21,7 +21,6 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   #queue: TimeoutQueue | undefined;
   #cancel: (() => void) | undefined;
   #watched: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
   #controller: AbortController | undefined;
   #cutWith: { readonly reason: unknown } | undefined;
 
@@ -53,9 +52,13 @@ export abstract class BoundedWork<T> implements Scope, Queued {
       return false;
     }
     this.#watched = signal;
-    this.#onAbort = () => this.cut(signal.reason);
-    signal.addEventListener("abort", this.#onAbort);
+    signal.addEventListener("abort", this);
     return true;
+  }
+
+  /** What it watches has aborted. */
+  handleEvent(): void {
+    this.cut(this.#watched?.reason);
   }
 
   /** Gives it so much time, with a timer of its own. */
@@ -119,6 +122,6 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     this.#open = false;
     this.#queue?.leave(this);
     this.#cancel?.();
-    if (this.#onAbort !== undefined) this.#watched?.removeEventListener("abort", this.#onAbort);
+    this.#watched?.removeEventListener("abort", this);
   }
 }

@@ -3,6 +3,7 @@ import { Dispatcher, Dispatcher1Wrapper, errors, getGlobalDispatcher } from "und
 import { type DispatchRules, dispatchBalanced } from "./dispatch-exchange.ts";
 import { Relay } from "./relay.ts";
 import { requestRules } from "./request-rules.ts";
+import { RunningRelays } from "./running-relays.ts";
 import { type ServiceClientOptions, checkServiceClient } from "./service-client.ts";
 import { type ServiceHosts, serviceHosts } from "./service-hosts.ts";
 import { type ServicesOptions, serviceOptions, servicesChecks } from "./service-options.ts";
@@ -51,7 +52,7 @@ class DiscoveryDispatcher extends Dispatcher implements AsyncDisposable {
   /** The last resort where the global dispatcher is this one, or passes on to it. */
   readonly #before = getGlobalDispatcher();
   readonly #legacy = new Dispatcher1Wrapper(this);
-  readonly #running = new Set<Relay>();
+  readonly #running = new RunningRelays();
 
   constructor(options: DiscoveryDispatcherOptions) {
     super();
@@ -103,7 +104,7 @@ class DiscoveryDispatcher extends Dispatcher implements AsyncDisposable {
   override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | void {
     const [error, onClosed] = typeof first === "function" ? [undefined, first] : [first, second];
     const closed = this.#hosts.close();
-    for (const relay of this.#running) relay.abort(error ?? new errors.ClientDestroyedError());
+    this.#running.abort(error ?? new errors.ClientDestroyedError());
     if (onClosed === undefined) return closed;
     void closed.then(onClosed);
   }

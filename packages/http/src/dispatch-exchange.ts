@@ -10,6 +10,7 @@ import { prepareBody } from "./request-body.ts";
 import type { RequestOptions, RequestRules } from "./request-exchange.ts";
 import { mergeHeaders } from "./request-headers.ts";
 import { requestTarget } from "./request-target.ts";
+import type { RunningRelays } from "./running-relays.ts";
 import type { TransferOptions } from "./transfer.ts";
 
 /**
@@ -49,7 +50,7 @@ export function dispatchBalanced(
   rules: DispatchRules,
   options: Dispatcher.DispatchOptions,
   handler: Dispatcher.DispatchHandler,
-  running: Set<Relay>,
+  running: RunningRelays,
 ): void {
   const signal = new LightSignal();
   let exchange: DispatchExchange | undefined;

@@ -3,9 +3,9 @@ import type { Dispatcher } from "undici";
 import { type BalanceOptions, dispatchBalanced } from "./dispatch-exchange.ts";
 import { type FetchInit, fetchBalanced } from "./fetch-balanced.ts";
 import type { HttpClientOptions } from "./http-options.ts";
-import type { Relay } from "./relay.ts";
 import { type HttpResponse, type RequestOptions, requestBalanced } from "./request-exchange.ts";
 import { requestRules } from "./request-rules.ts";
+import { RunningRelays } from "./running-relays.ts";
 
 /**
  * HTTP to a service, whichever of its instances answers.
@@ -64,7 +64,7 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   const { client, timeoutMs } = rules;
   const { service } = options.instancer;
   const dispatchRules = { ...rules, once: false };
-  const running = new Set<Relay>();
+  const running = new RunningRelays();
   // Awaited: a promise that is returned takes three more turns.
   const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
     await requestBalanced(rules, path, requestOptions);

@@ -1,4 +1,4 @@
-type Listener = () => void;
+type Listener = (() => void) | { handleEvent(): void };
 
 /**
  * As much of an `AbortSignal` as core uses of the signal of a call, at next to no cost.
@@ -30,6 +30,9 @@ export class LightSignal implements Pick<AbortSignal, "aborted" | "reason" | "th
     this.reason = reason;
     const listeners = this.#listeners ?? [];
     this.#listeners = undefined;
-    for (const listener of listeners) listener();
+    for (const listener of listeners) {
+      if (typeof listener === "function") listener();
+      else listener.handleEvent();
+    }
   }
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
+import type { RunningRelays } from "./running-relays.ts";
 import type { ResponseHeaders } from "./status-error.ts";
 
 /** The controller that the handler of a balanced request gets: one from beginning to end, for all attempts. */
@@ -23,14 +24,16 @@ export class Relay implements RelayController {
   answered = false;
   /** Whether its time is over: there is no further attempt. */
   expired = false;
+  /** Among those that run, as these have written it; negative when it does not. */
+  place = -1;
   #aborted = false;
   #reason: Error | null = null;
   #paused = false;
-  readonly #running: Set<Relay>;
+  readonly #running: RunningRelays;
   readonly #onAbort: (reason: Error) => void;
 
   /** `running` holds it until its end; `onAbort` is told when the handler, or somebody else here, wants that end now. */
-  constructor(handler: Dispatcher.DispatchHandler, running: Set<Relay>, onAbort: (reason: Error) => void) {
+  constructor(handler: Dispatcher.DispatchHandler, running: RunningRelays, onAbort: (reason: Error) => void) {
     this.handler = handler;
     this.#running = running;
     this.#onAbort = onAbort;
