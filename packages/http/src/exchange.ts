@@ -118,7 +118,7 @@ export abstract class Exchange<C, A extends Answer> {
   }
 
   /** Runs it to its end. Resolves with a response of any status, rejects as `Client.call` does. */
-  async run(): Promise<A> {
+  run(): Promise<A> {
     const { signal, key, avoid, hedge } = this.#options;
     const { hedges } = this.#rules;
     this.#hedged = hedges && hedge !== false && this.#idempotent && !this.#onlyOnce && this.mayOverlap;
@@ -133,20 +133,18 @@ export abstract class Exchange<C, A extends Answer> {
         this.#options.unsent ?? this.#rules.unsent ?? ((error, number) => this.classify(error, number) === "unsent"),
       hedge: this.#hedged,
     };
-    let outcome: A | Invalid;
-    try {
-      outcome = await this.#rules.client.call((client, attempt) => this.#attempt(client, attempt), options);
-      if (this.#hedged) this.#dropRefused();
-    } catch (error) {
-      if (!this.#hedged) this.cut(error);
-      outcome = this.#giveUp(error);
-    }
-    if ("invalid" in outcome) {
-      this.end();
-      throw outcome.invalid;
-    }
-    this.end(outcome);
-    return outcome;
+    return this.#rules.client
+      .call((client, attempt) => this.#attempt(client, attempt), options)
+      .then(
+        (outcome) => {
+          if (this.#hedged) this.#dropRefused();
+          return this.#finish(outcome);
+        },
+        (error: unknown) => {
+          if (!this.#hedged) this.cut(error);
+          return this.#finish(this.#giveUp(error));
+        },
+      );
   }
 
   /** What the next attempt says of itself: a flat list of names and values, or nothing. */
@@ -164,25 +162,36 @@ export abstract class Exchange<C, A extends Answer> {
     return headers;
   }
 
-  async #attempt(client: C, attempt: Attempt): Promise<A | Invalid> {
+  /** Without `async`, here and elsewhere on the way of each request: that alone would allocate half a kilobyte. */
+  #attempt(client: C, attempt: Attempt): Promise<A | Invalid> {
     this.#dropRefused();
-    const { endpoint } = attempt;
-    let answer: A;
+    let sent: Promise<A>;
     try {
-      answer = await (this.#hedged ? this.#race(client, attempt) : this.send(client, attempt));
+      sent = this.#hedged ? this.#race(client, attempt) : this.send(client, attempt);
     } catch (error) {
-      if (this.classify(error, attempt.number) !== "invalid") {
-        this.#failedAt = (this.#failedAt ?? new Set()).add(endpoint);
-        throw error;
-      }
-      // Thrown, it would count against the endpoint.
-      attempt.hold()(CANCELLED);
-      return { invalid: error };
+      sent = Promise.reject(error);
     }
+    return sent.then(
+      (answer) => this.#receive(attempt, answer),
+      (error: unknown) => this.#fail(attempt, error),
+    );
+  }
+
+  #receive(attempt: Attempt, answer: A): A {
     hearReport(attempt, answer);
-    if (this.#rules.failureStatuses.has(answer.statusCode)) throw this.#refuse(answer, endpoint);
+    if (this.#rules.failureStatuses.has(answer.statusCode)) throw this.#refuse(answer, attempt.endpoint);
     this.hold(attempt, answer);
     return answer;
+  }
+
+  #fail({ endpoint, number, hold }: Attempt, error: unknown): Invalid {
+    if (this.classify(error, number) !== "invalid") {
+      this.#failedAt = (this.#failedAt ?? new Set()).add(endpoint);
+      throw error;
+    }
+    // Thrown, it would count against the endpoint.
+    hold()(CANCELLED);
+    return { invalid: error };
   }
 
   /** An attempt beside which there may be others: its signal says when it has lost, and then nothing is left of it. */
@@ -233,6 +242,15 @@ export abstract class Exchange<C, A extends Answer> {
     const rule = this.#options.retryable ?? this.#rules.retryable;
     if (rule !== undefined) return rule(error, attempt);
     return unsent || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
+  }
+
+  #finish(outcome: A | Invalid): A {
+    if ("invalid" in outcome) {
+      this.end();
+      throw outcome.invalid;
+    }
+    this.end(outcome);
+    return outcome;
   }
 
   /** The last answer, if it is what the call failed with; otherwise the error stands. */

@@ -65,9 +65,13 @@ export function httpClient(options: HttpClientOptions): HttpClient {
   const { service } = options.instancer;
   const dispatchRules = { ...rules, once: false };
   const running = new RunningRelays();
-  // Awaited: a promise that is returned takes three more turns.
-  const request = async (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> =>
-    await requestBalanced(rules, path, requestOptions);
+  const request = (path: string, requestOptions: RequestOptions = {}): Promise<HttpResponse> => {
+    try {
+      return requestBalanced(rules, path, requestOptions);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
   return {
     request,
     fetch: async (input, init = {}) => fetchBalanced(service, request, input, init),

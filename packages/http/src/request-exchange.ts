@@ -103,9 +103,13 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     this.#signal = signal;
   }
 
-  protected override async sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt) {
-    const { statusCode, statusText, headers, body, trailers } = await pool.request(request);
-    return { statusCode, statusText, headers, body, trailers, instance: attempt.endpoint.instance };
+  protected override sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt): Promise<HttpResponse> {
+    return new Promise((resolve, reject) => {
+      pool.request(request, (error, { statusCode, statusText, headers, body, trailers }) => {
+        if (error !== null) return reject(error);
+        resolve({ statusCode, statusText, headers, body, trailers, instance: attempt.endpoint.instance });
+      });
+    });
   }
 
   protected override drop(answer: HttpResponse): void {
