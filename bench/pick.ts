@@ -9,11 +9,13 @@
  */
 import { spawnSync } from "node:child_process";
 import * as core from "@rollcall/core";
+import { PEERS } from "./pick/peers.ts";
 
 const SIZES = [3, 10, 100, 1_000, 10_000];
 const IN_FLIGHT = 64;
 const ROUNDS = 7;
 const ROUND_MS = 60;
+const BYTES_OF = 4_000;
 
 const policies: Record<string, () => core.Policy> = {
   roundRobin: core.roundRobin,
@@ -67,6 +69,16 @@ function roundOf(name: string, size: number): () => void {
       if (sum < 0) throw new Error("never");
     };
   }
+  const peer = PEERS[name];
+  if (peer !== undefined) {
+    const pick = peer(size);
+    const picked: unknown[] = Array.from({ length: IN_FLIGHT }, pick);
+    let turn = 0;
+    return () => {
+      turn = (turn + 1) & 1_023;
+      picked[turn & (IN_FLIGHT - 1)] = pick();
+    };
+  }
   const policy = policies[name];
   if (policy === undefined) throw new Error(`no policy ${name}`);
   const instancer = core.fixedInstancer("bench", instances);
@@ -98,11 +110,11 @@ function measure(name: string, size: number): string {
     const { user, system } = process.cpuUsage(before);
     if (count >= 3) times.push(((user + system) * 1e3) / picks);
   }
-  // The young generation is large enough that nothing is collected meanwhile.
+  // So few that nothing is collected meanwhile.
   globalThis.gc?.();
   const before = process.memoryUsage().heapUsed;
-  for (let n = 0; n < 200_000; n++) round();
-  const bytes = (process.memoryUsage().heapUsed - before) / 200_000;
+  for (let n = 0; n < BYTES_OF; n++) round();
+  const bytes = (process.memoryUsage().heapUsed - before) / BYTES_OF;
   const median = times.toSorted((a, b) => a - b)[ROUNDS >> 1] ?? 0;
   return `${median.toFixed(1)} (${Math.round(bytes)})`;
 }
@@ -112,9 +124,12 @@ if (first === "--one") {
   process.stdout.write(measure(others[0] ?? "", Number(others[1])));
 } else {
   const wanted = [first, ...others].filter((name) => name !== undefined);
-  const names = ["floor: an array in a circle", "floor: two looks at the clock", ...Object.keys(policies)].filter(
-    (name) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
-  );
+  const names = [
+    "floor: an array in a circle",
+    "floor: two looks at the clock",
+    ...Object.keys(PEERS),
+    ...Object.keys(policies),
+  ].filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
   process.stdout.write(`| ns (bytes) per pick + done | ${SIZES.map((size) => `N=${size}`).join(" | ")} |\n`);
   process.stdout.write(`|---|${SIZES.map(() => "--:|").join("")}\n`);
   for (const name of names) {
