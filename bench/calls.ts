@@ -6,11 +6,12 @@
 // as ratios. The floor is played beside a second one of its own, too, as a control: where these two differ by more than
 // CONTROL, the machine does something else, nothing is printed, and the command fails.
 //
-//   npm run calls -w bench -- [--rounds n] [name …]
+//   npm run calls -w bench -- [--rounds n] [--write] [name …]
 import { parseArgs } from "node:util";
 import { CALLERS, type Caller } from "./calls/callers.ts";
 import { child } from "./measuring/child.ts";
 import { median } from "./measuring/median.ts";
+import { record } from "./measuring/record.ts";
 
 const CONTROL = 0.03;
 const UNDER_WAY = 48;
@@ -20,7 +21,7 @@ const WARM_UP_MS = 500;
 const PAIRS = 8;
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "8" } },
+  options: { rounds: { type: "string", default: "8" }, write: { type: "boolean" } },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
@@ -102,14 +103,14 @@ try {
   } else {
     const perSecond = median(bases.map((each) => each.perSecond));
     const cpuMicros = median(bases.map((each) => each.cpuMicros));
-    process.stdout.write(
-      `${floor}: ${perSecond.toFixed(0)} calls/s, ${cpuMicros.toFixed(1)} µs of CPU each; ` +
-        `from itself it differs by ${(100 * exact).toFixed(1)} %\n\n| | calls/s | CPU a call |\n|---|--:|--:|\n`,
-    );
-    for (const name of wanted) {
+    const lines = wanted.map((name) => {
       const ratio = middle(rows.get(name) ?? []);
-      process.stdout.write(`| ${name} | ${ratio.perSecond.toFixed(2)} | ${ratio.cpu.toFixed(2)} |\n`);
-    }
+      return `| ${name} | ${ratio.perSecond.toFixed(2)} | ${ratio.cpu.toFixed(2)} |`;
+    });
+    const text =
+      `${floor}: ${perSecond.toFixed(0)} calls/s, ${cpuMicros.toFixed(1)} µs of CPU each; ` +
+      `from itself it differs by ${(100 * exact).toFixed(1)} %\n\n| | calls/s | CPU a call |\n|---|--:|--:|\n`;
+    await record("calls", text + lines.join("\n"), ["undici", "axios"]);
   }
 } finally {
   await origins.close();

@@ -3,12 +3,14 @@
  * the set, beside a bare cycle over an array (the floor) and two looks at the clock (which a policy that learns cannot
  * avoid). Each row in a process of its own, as policies in one process spoil each other's machine code.
  *
- *   npm run pick -w bench -- [name …]
+ *   npm run pick -w bench -- [--write] [name …]
  *
  * ns of processor time per pick + done, the median of 7 rounds; allocated bytes in brackets.
  */
 import { spawnSync } from "node:child_process";
+import { parseArgs } from "node:util";
 import * as core from "@rollcall/core";
+import { record } from "./measuring/record.ts";
 import { PEERS } from "./pick/peers.ts";
 
 const SIZES = [3, 10, 100, 1_000, 10_000];
@@ -119,19 +121,21 @@ function measure(name: string, size: number): string {
   return `${median.toFixed(1)} (${Math.round(bytes)})`;
 }
 
-const [first, ...others] = process.argv.slice(2);
-if (first === "--one") {
-  process.stdout.write(measure(others[0] ?? "", Number(others[1])));
+const { values, positionals } = parseArgs({
+  options: { one: { type: "string" }, write: { type: "boolean" } },
+  allowPositionals: true,
+});
+if (values.one !== undefined) {
+  process.stdout.write(measure(values.one, Number(positionals[0])));
 } else {
-  const wanted = [first, ...others].filter((name) => name !== undefined);
   const names = [
     "floor: an array in a circle",
     "floor: two looks at the clock",
     ...Object.keys(PEERS),
     ...Object.keys(policies),
-  ].filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
-  process.stdout.write(`| ns (bytes) per pick + done | ${SIZES.map((size) => `N=${size}`).join(" | ")} |\n`);
-  process.stdout.write(`|---|${SIZES.map(() => "--:|").join("")}\n`);
+  ].filter((name) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
+  const head = `| ns (bytes) per pick + done | ${SIZES.map((size) => `N=${size}`).join(" | ")} |`;
+  const lines = [head, `|---|${SIZES.map(() => "--:|").join("")}`];
   for (const name of names) {
     const cells = SIZES.map((size) => {
       const flags = ["-C", "@rollcall/source", "--expose-gc", "--max-semi-space-size=256"];
@@ -140,6 +144,8 @@ if (first === "--one") {
       if (status !== 0) throw new Error(stderr);
       return stdout;
     });
-    process.stdout.write(`| ${name} | ${cells.join(" | ")} |\n`);
+    lines.push(`| ${name} | ${cells.join(" | ")} |`);
+    process.stderr.write(`${lines.at(-1)}\n`);
   }
+  await record("pick", lines.join("\n"), ["@grpc/grpc-js", "moleculer", "undici"]);
 }

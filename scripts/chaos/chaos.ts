@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import { messageOf } from "@rollcall/core";
-import { writeBetween } from "./document.ts";
+import { writeBetween } from "../document.ts";
 import type { DirectorMethods } from "./director.ts";
 import type { ChaosOptions } from "./options.ts";
 import type { Result } from "./result.ts";

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { writeBetween } from "../chaos/document.ts";
+import { writeBetween } from "../document.ts";
 import type { RolloutOptions } from "./options.ts";
 import { perform } from "./perform.ts";
 import type { Result } from "./result.ts";

@@ -1,17 +1,13 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { format, resolveConfig } from "prettier";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { writeBetween } from "../document.ts";
 import { curvesOf } from "./curves.ts";
 import type { Options } from "./options.ts";
 import { type Played, play } from "./played.ts";
 import { ORACLE } from "./subjects.ts";
 import { linesOf, tableOf } from "./table.ts";
 
-const ROOT = join(import.meta.dirname, "..", "..");
-const DOCUMENT = join(ROOT, "docs", "policies.md");
-const PICTURES = join(ROOT, "docs", "simulation");
-const BEGIN = "<!-- simulation: written by `npm run simulate` -->";
-const END = "<!-- /simulation -->";
+const DOCUMENT = new URL("../../docs/policies.md", import.meta.url);
+const PICTURES = new URL("../../docs/simulation/", import.meta.url);
 /** Those that have a picture, by the beginning of their names. */
 const PICTURED = [
   "even 85",
@@ -40,14 +36,9 @@ export async function simulateAll({ scenarios, subjects, seeds, writes }: Option
   for (const round of rounds) {
     const name = round[0]?.scenario.name ?? "";
     if (!PICTURED.some((beginning) => name.startsWith(beginning))) continue;
-    writeFileSync(join(PICTURES, `${slug(name)}.svg`), curvesOf(round));
+    writeFileSync(new URL(`${slug(name)}.svg`, PICTURES), curvesOf(round));
   }
-  const text = readFileSync(DOCUMENT, "utf8");
-  const from = text.indexOf(BEGIN);
-  const to = text.indexOf(END);
-  if (from < 0 || to < from) throw new Error(`${DOCUMENT} has no place for the table: ${BEGIN} … ${END}`);
-  const next = `${text.slice(0, from)}${BEGIN}\n\n${table}\n\n${text.slice(to)}`;
-  writeFileSync(DOCUMENT, await format(next, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
+  await writeBetween(DOCUMENT, "simulation", table);
   process.stdout.write("written: docs/policies.md, docs/simulation\n");
 }
 
