@@ -57,10 +57,14 @@ export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
 
   /** Bound, so that it may be taken out. */
   get hold(): () => (outcome: Outcome) => void {
-    return () => {
-      this.#held = true;
-      return releaseOf(this.#beginning.lease);
-    };
+    return this.#hold.bind(this);
+  }
+
+  #hold(): (outcome: Outcome) => void {
+    this.#held = true;
+    const { lease } = this.#beginning;
+    // Bound to nothing but the lease: the attempt has the promise, and so its result, which must not live as long.
+    return lease.done.bind(lease);
   }
 
   get report(): ((report: LoadReport) => void) | undefined {
@@ -91,11 +95,6 @@ export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
     const hedge = racer?.hedge === true;
     channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
   }
-}
-
-/** Out here, as the attempt has the promise, and so its result: who holds the slot is to hold nothing but that. */
-function releaseOf(lease: PickResult<unknown>): (outcome: Outcome) => void {
-  return (outcome) => lease.done(outcome);
 }
 
 /** The error of an attempt that has used up its time. */
