@@ -79,20 +79,7 @@ export abstract class BoundedWork<T> implements Scope, Queued {
 
   begin(work: () => T | PromiseLike<T>): void {
     try {
-      Promise.resolve(work()).then(
-        (value) => {
-          // Work that was given up may still end.
-          if (!this.#open) return;
-          this.#finish();
-          try {
-            this.succeeded();
-          } catch (error) {
-            this.#reject(error);
-          }
-          this.#resolve(value); // nothing, if it has been rejected
-        },
-        (error: unknown) => this.#fail(error),
-      );
+      Promise.resolve(work()).then(this.#succeed.bind(this), this.#fail.bind(this));
     } catch (error) {
       this.#fail(error);
     }
@@ -105,6 +92,18 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     this.#fail(reason);
     this.#cutWith = { reason };
     this.#controller?.abort(reason);
+  }
+
+  #succeed(value: T): void {
+    // Work that was given up may still end.
+    if (!this.#open) return;
+    this.#finish();
+    try {
+      this.succeeded();
+    } catch (error) {
+      this.#reject(error);
+    }
+    this.#resolve(value); // nothing, if it has been rejected
   }
 
   #fail(error: unknown): void {

@@ -109,7 +109,7 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
   }
 
   protected override sendTo(pool: InstancePool, request: TransferOptions): Promise<RelayedAnswer> {
-    const answer = new RelayedAnswer(this.#relay, (statusCode) => !this.#rules.failureStatuses.has(statusCode));
+    const answer = new RelayedAnswer(this.#relay, this.#rules.failureStatuses);
     pool.dispatch(request, answer);
     return answer.head;
   }

@@ -14,18 +14,18 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   statusCode = 0;
   headers: ResponseHeaders = {};
   readonly #relay: Relay;
-  readonly #mayPass: (statusCode: number) => boolean;
+  readonly #failureStatuses: ReadonlySet<number>;
   readonly #head = Promise.withResolvers<this>();
   #state: "waiting" | "passing" | "held" | "dropped" = "waiting";
   #controller: Dispatcher.DispatchController | undefined;
   #statusMessage: string | undefined;
   /** What came although the connection was asked to pause: a part that was read already, or its end. */
-  #held: (() => void)[] = [];
+  #held: (() => void)[] | undefined;
   #dropped = 0;
 
-  constructor(relay: Relay, mayPass: (statusCode: number) => boolean) {
+  constructor(relay: Relay, failureStatuses: ReadonlySet<number>) {
     this.#relay = relay;
-    this.#mayPass = mayPass;
+    this.#failureStatuses = failureStatuses;
   }
 
   /** Resolves when the head is here, rejects when there will be none. */
@@ -40,14 +40,14 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
     try {
       this.#relay.handler.onResponseStart?.(this.#relay, this.statusCode, this.headers, this.#statusMessage);
       // Still held: if the handler resumes the connection, what that brings joins the queue behind what is in it.
-      for (const deliver of this.#held) deliver();
+      for (const deliver of this.#held ?? []) deliver();
     } catch (error) {
       this.#state = "dropped";
       this.#controller?.abort(error as Error);
       this.#relay.fail(error);
       return;
     } finally {
-      this.#held = [];
+      this.#held = undefined;
     }
     this.#state = "passing";
     if (!this.#relay.paused) this.#controller?.resume();
@@ -56,7 +56,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   /** Reads on and forgets, so that the connection can be used again; a long answer is not worth that. */
   drop(): void {
     this.#state = "dropped";
-    this.#held = [];
+    this.#held = undefined;
     this.#controller?.resume();
   }
 
@@ -79,13 +79,13 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
     this.statusCode = statusCode;
     this.headers = headers;
     this.#statusMessage = statusMessage;
-    if (this.#mayPass(statusCode)) {
-      this.#pass();
-      handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
-    } else {
+    if (this.#failureStatuses.has(statusCode)) {
       this.#state = "held";
       controller.pause();
       this.#head.resolve(this);
+    } else {
+      this.#pass();
+      handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
     }
   }
 
@@ -117,7 +117,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
     if (this.#state === "passing") {
       this.#relay.handler.onResponseData?.(this.#relay, chunk);
     } else if (this.#state === "held") {
-      this.#held.push(() => this.#relay.handler.onResponseData?.(this.#relay, chunk));
+      this.#hold(() => this.#relay.handler.onResponseData?.(this.#relay, chunk));
     } else {
       this.#dropped += chunk.length;
       if (this.#dropped > MAX_DROPPED_BYTES) controller.abort(new errors.RequestAbortedError());
@@ -126,13 +126,17 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
 
   onResponseEnd(_: Dispatcher.DispatchController, trailers: ResponseHeaders): void {
     if (this.#state === "passing") this.#relay.end(trailers);
-    else if (this.#state === "held") this.#held.push(() => this.#relay.end(trailers));
+    else if (this.#state === "held") this.#hold(() => this.#relay.end(trailers));
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     if (this.#state === "waiting") this.#head.reject(error);
     else if (this.#state === "passing") this.#relay.fail(error);
-    else if (this.#state === "held") this.#held.push(() => this.#relay.fail(error));
+    else if (this.#state === "held") this.#hold(() => this.#relay.fail(error));
+  }
+
+  #hold(deliver: () => void): void {
+    (this.#held ??= []).push(deliver);
   }
 
   #pass(): void {
