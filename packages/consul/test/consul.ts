@@ -38,7 +38,8 @@ export function follow(instancer: Instancer) {
   };
 }
 
-const describe = ({ state, instances }: Snapshot) => `${state} with ${instances.map(({ id }) => id).join(", ") || "none"}`;
+const describe = ({ state, instances }: Snapshot) =>
+  `${state} with ${instances.map(({ id }) => id).join(", ") || "none"}`;
 
 let services = 0;
 /** A name that no other test uses. */

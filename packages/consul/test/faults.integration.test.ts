@@ -86,7 +86,12 @@ describe.skipIf(serverSkipped("consul"))("a consul registry whose Consul", () =>
     await consul.freeze();
     expect(await until("it is stale", () => isStale(client), 10_000)).toBeLessThan(4_000);
     expect(client.ids).toEqual(ids);
-    const late = open({ check: { ttlMs: 3_000 } }).registrar({ service, id: `${service}-3`, host: "10.0.0.1", port: 3 });
+    const late = open({ check: { ttlMs: 3_000 } }).registrar({
+      service,
+      id: `${service}-3`,
+      host: "10.0.0.1",
+      port: 3,
+    });
     const startMs = performance.now();
     await expect(late.register()).rejects.toMatchObject({ code: "TIMEOUT" });
     expect(performance.now() - startMs).toBeLessThan(5_500);
