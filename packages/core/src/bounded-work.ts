@@ -29,6 +29,8 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     this.#reject = reject;
   }
 
+  /** What is to be done. */
+  protected abstract work(): T | PromiseLike<T>;
   /** Makes the error for when the time is over. */
   protected abstract tooLate(): unknown;
   /** It has ended well; nobody has heard of it yet. What is thrown here is what comes of it. */
@@ -77,9 +79,9 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     this.cut(this.tooLate());
   }
 
-  begin(work: () => T | PromiseLike<T>): void {
+  begin(): void {
     try {
-      Promise.resolve(work()).then(this.#succeed.bind(this), this.#fail.bind(this));
+      Promise.resolve(this.work()).then(this.#succeed.bind(this), this.#fail.bind(this));
     } catch (error) {
       this.#fail(error);
     }

@@ -20,19 +20,30 @@ export interface Bounds {
 export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T | PromiseLike<T>): Promise<T> {
   const { timeoutMs, signal, keepAlive } = bounds;
   return new Promise<T>((resolve, reject) => {
-    const timed = new TimedWork<T>(bounds.onTimeout, resolve, reject);
+    const timed = new TimedWork<T>(work, bounds.onTimeout, resolve, reject);
     if (!timed.watch(signal)) return;
     if (timeoutMs !== Infinity) timed.limit(env, timeoutMs, keepAlive === true);
-    timed.begin(() => work(timed));
+    timed.begin();
   });
 }
 
 class TimedWork<T> extends BoundedWork<T> {
+  readonly #work: (scope: Scope) => T | PromiseLike<T>;
   readonly #onTimeout: () => unknown;
 
-  constructor(onTimeout: () => unknown, resolve: (value: T) => void, reject: (reason: unknown) => void) {
+  constructor(
+    work: (scope: Scope) => T | PromiseLike<T>,
+    onTimeout: () => unknown,
+    resolve: (value: T) => void,
+    reject: (reason: unknown) => void,
+  ) {
     super(resolve, reject);
+    this.#work = work;
     this.#onTimeout = onTimeout;
+  }
+
+  protected override work(): T | PromiseLike<T> {
+    return this.#work(this);
   }
 
   protected override tooLate(): unknown {

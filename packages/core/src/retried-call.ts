@@ -141,16 +141,18 @@ export class RetriedCall<C> {
     const { rules, options } = this;
     const leftMs = this.leftMs();
     const timeoutMs = Math.min(leftMs, options.attemptTimeoutMs ?? rules.attemptTimeoutMs);
-    return new Promise((resolve, reject) => {
-      const endsCall = timeoutMs === leftMs;
-      const attempt = new RunningAttempt<T>(this, { lease, number, racer, timeoutMs, endsCall }, resolve, reject);
-      if (!attempt.watch(options.signal)) return;
+    const endsCall = timeoutMs === leftMs;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const beginning = { fn, lease, number, racer, timeoutMs, endsCall };
+    const attempt = new RunningAttempt<C, T>(this, beginning, resolve, reject);
+    if (attempt.watch(options.signal)) {
       // Retries end with the call, each in its own time.
       if (timeoutMs === rules.queue?.timeoutMs) {
         attempt.queueUp(rules.queue, this.#waited ? rules.env.now() : this.#startedAt);
       } else if (timeoutMs !== Infinity) attempt.limit(rules.env, timeoutMs, true);
-      attempt.begin(() => fn(lease.endpoint.client, attempt));
-    });
+      attempt.begin();
+    }
+    return promise;
   }
 
   /** Notes that the deadline has come, and which error stands for it. */

@@ -25,8 +25,9 @@ interface Caller {
 }
 
 /** What is known of an attempt when it begins. */
-interface Beginning {
-  readonly lease: PickResult<unknown>;
+interface Beginning<C, T> {
+  readonly fn: (client: C, attempt: Attempt) => T | PromiseLike<T>;
+  readonly lease: PickResult<C>;
   readonly number: number;
   readonly racer: Racer | undefined;
   readonly timeoutMs: number;
@@ -35,16 +36,21 @@ interface Beginning {
 }
 
 /** An attempt that has begun: what its function gets to see of it, and what its endpoint learns from it. */
-export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
+export class RunningAttempt<C, T> extends BoundedWork<T> implements Attempt {
   readonly endpoint: Endpoint;
   readonly number: number;
   readonly #call: Caller;
-  readonly #beginning: Beginning;
+  readonly #beginning: Beginning<C, T>;
   /** Only if somebody wants to know how long it took. */
   readonly #startedAt: number | undefined;
   #held = false;
 
-  constructor(call: Caller, beginning: Beginning, resolve: (value: T) => void, reject: (reason: unknown) => void) {
+  constructor(
+    call: Caller,
+    beginning: Beginning<C, T>,
+    resolve: (value: T) => void,
+    reject: (reason: unknown) => void,
+  ) {
     super(resolve, reject);
     const { lease, number, racer } = beginning;
     this.endpoint = lease.endpoint;
@@ -69,6 +75,11 @@ export class RunningAttempt<T> extends BoundedWork<T> implements Attempt {
 
   get report(): ((report: LoadReport) => void) | undefined {
     return this.#beginning.lease.report;
+  }
+
+  protected override work(): T | PromiseLike<T> {
+    const { fn, lease } = this.#beginning;
+    return fn(lease.endpoint.client, this);
   }
 
   protected override tooLate(): TimeoutError {
