@@ -1,6 +1,7 @@
 import { channels } from "./channels.ts";
 import { type Env, resolveEnv } from "./env.ts";
-import { type Instance, address, asInstance, sameInstance } from "./instance.ts";
+import { InstanceSet } from "./instance-set.ts";
+import type { Instance } from "./instance.ts";
 import { checkOptions, is } from "./options.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -27,16 +28,20 @@ export interface Cache {
 export function createCache(options: { env?: Partial<Env> | undefined } = {}): Cache {
   checkOptions("", options, { env: is.env });
   const env = resolveEnv(options.env);
-  const listeners = new Set<{ readonly onChange: () => void }>();
-  let snapshot: Snapshot = Object.freeze({ state: "pending", revision: 0, instances: NONE });
+  const set = new InstanceSet();
+  const listeners = new Set<Listener>();
+  /** The same as a list, made anew only after somebody came or went. */
+  let audience: readonly Listener[] | undefined;
+  let snapshot: Snapshot = Object.freeze({ state: "pending", revision: 0, instances: set.instances });
 
   const publish = (next: Snapshot): void => {
     snapshot = Object.freeze(next);
-    for (const listener of Array.from(listeners)) {
+    audience ??= Array.from(listeners);
+    for (const listener of audience) {
       // One that ran before it may have caused a further change, of which everybody has heard by now.
       if (snapshot !== next) return;
       // Or it may have unsubscribed this one.
-      if (listeners.has(listener)) notify(listener.onChange);
+      if (listener.active) notify(listener.onChange);
     }
   };
 
@@ -45,12 +50,18 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
       return snapshot;
     },
     subscribe(onChange) {
-      const listener = { onChange };
+      const listener: Listener = { onChange, active: true };
       listeners.add(listener);
-      return () => void listeners.delete(listener);
+      audience = undefined;
+      return () => {
+        listener.active = false;
+        listeners.delete(listener);
+        audience = undefined;
+      };
     },
     update(given) {
-      const instances = nextSet(given, snapshot.instances);
+      set.take(given);
+      const { instances } = set;
       if (snapshot.state === "live" && instances === snapshot.instances) return;
       publish({ state: "live", revision: snapshot.revision + 1, instances });
     },
@@ -65,6 +76,12 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
   };
 }
 
+interface Listener {
+  readonly onChange: () => void;
+  /** Until it unsubscribes. */
+  active: boolean;
+}
+
 /** Calls a listener; nothing it does wrong, now or later, reaches whoever caused the change. */
 function notify(onChange: () => unknown): void {
   const failed = (error: unknown): void => channels.listenerError.publish({ error });
@@ -75,30 +92,4 @@ function notify(onChange: () => unknown): void {
   } catch (error) {
     failed(error);
   }
-}
-
-const NONE: readonly Instance[] = Object.freeze([]);
-
-/** The given set in its canonical form; the very array (and the very instances) of before where they say the same. */
-function nextSet(given: readonly Instance[], before: readonly Instance[]): readonly Instance[] {
-  const known = new Map(before.map((instance) => [instance.id, instance]));
-  const byId = new Map<string, Instance>();
-  for (const record of given) {
-    const instance = asInstance(record);
-    if (byId.has(instance.id)) continue;
-    const old = known.get(instance.id);
-    byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : instance);
-  }
-  const next = [...byId.values()].toSorted(inOrder);
-  const same = next.length === before.length && next.every((instance, index) => instance === before[index]);
-  return same ? before : Object.freeze(next);
-}
-
-/** By address, then id, each by code units: the same everywhere, whatever the locale. */
-function inOrder(a: Instance, b: Instance): number {
-  return byCodeUnits(address(a), address(b)) || byCodeUnits(a.id, b.id);
-}
-
-function byCodeUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

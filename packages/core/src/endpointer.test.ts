@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { manualClock, scriptedSource } from "@rollcall/testing";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { drivenInstancer } from "../test/driven-instancer.ts";
 import { lorem, lorems } from "../test/lorem.ts";
@@ -1095,6 +1096,28 @@ describe("an instancer written by hand", () => {
     expect(pool.log).toEqual(["1: 0", "2: 0"]);
     await endpointer.close();
     expect(pool.log).toEqual(["1: 1", "2: 1"]);
+  });
+
+  it("may repeat ids in any order, also those that have moved or kept their place", async () => {
+    const all = [lorem(1), lorem(2), lorem(1, { port: 81 }), lorem(2, { weight: 7 }), lorem(3)];
+    const sets = fc.array(fc.array(fc.constantFrom(...all), { maxLength: 5 }), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(sets, async (said) => {
+        const hand = byHand(live());
+        const pool = connections();
+        const endpointer = createEndpointer(hand.instancer, pool.connect, { close: pool.close });
+        for (const instances of said) {
+          hand.say(live(...instances));
+          const firsts = instances.filter((one, index) => instances.findIndex(({ id }) => id === one.id) === index);
+          expect(endpointer.endpoints.map(({ instance }) => instance)).toEqual(firsts);
+          const open = pool.made.filter(({ closed }) => closed === 0);
+          expect(new Set(endpointer.endpoints.map(({ client }) => client))).toEqual(new Set(open));
+        }
+        await endpointer.close();
+        expect(pool.made.every(({ closed }) => closed === 1)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("may make new objects that say the same: the array stays", () => {

@@ -78,7 +78,11 @@ export function createEndpointer<C>(
 /** An instance of the present set, and how far its client is. */
 interface Member<C> {
   instance: Instance;
+  /** Its place in the set. */
+  at: number;
   endpoint?: LiveEndpoint<C>;
+  /** Its endpoint is among those that are shown. */
+  shown: boolean;
   /** The factory has answered at least once. */
   settled: boolean;
   failures: number;
@@ -99,8 +103,9 @@ class InstancerEndpointer<C> implements Endpointer<C> {
   readonly #ready = new Latch();
   readonly #anyReady = new Latch();
   readonly #drains = new Set<Drain>();
-  /** The present set, by id, in the snapshot's order. */
-  #members = new Map<string, Member<C>>();
+  /** The present set, in the snapshot's order. */
+  #members: readonly Member<C>[] = [];
+  readonly #byId = new Map<string, Member<C>>();
   #endpoints: readonly LiveEndpoint<C>[] = Object.freeze([]);
   #cancelExpiry: (() => void) | undefined;
   #closed = false;
@@ -153,34 +158,51 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     this.#take(snapshot.instances);
   }
 
-  /** Makes these instances the present set: keeps, makes and retires. */
+  /** Makes these instances the present set: keeps, makes and retires. Hardly looks at what has kept its place. */
   #take(instances: readonly Instance[]): void {
     const before = this.#members;
-    this.#members = new Map();
+    const members: Member<C>[] = [];
     const added: Member<C>[] = [];
+    const isIn = (member: Member<C>): boolean => members[member.at] === member;
+    let expected = 0;
     for (const instance of instances) {
-      // A Cache has no duplicates; an instancer without one may.
-      if (this.#members.has(instance.id)) continue;
-      const known = before.get(instance.id);
-      if (known !== undefined && address(known.instance) === address(instance)) {
-        before.delete(instance.id);
-        if (!sameInstance(known.instance, instance)) known.instance = instance;
-        this.#members.set(instance.id, known);
-      } else {
-        const member: Member<C> = { instance, settled: false, failures: 0 };
-        this.#members.set(instance.id, member);
-        added.push(member);
+      let member = before[expected];
+      if (member?.instance !== instance || member.at !== expected) {
+        member = this.#byId.get(instance.id);
+        // A Cache has no duplicates; an instancer without one may.
+        if (member !== undefined && isIn(member)) continue;
+        if (member !== undefined && address(member.instance) === address(instance)) {
+          expected = Math.max(expected, member.at);
+          if (!sameInstance(member.instance, instance)) member.instance = instance;
+        } else {
+          if (member !== undefined) member.at = -1; // it has left, whatever comes
+          member = { instance, at: 0, shown: false, settled: false, failures: 0 };
+          added.push(member);
+          this.#byId.set(instance.id, member);
+          expected--;
+        }
       }
+      expected++;
+      member.at = members.length;
+      members.push(member);
     }
+    const areAllIn = members.length - added.length === before.length;
+    const left = areAllIn ? [] : before.filter((member) => !isIn(member));
+    for (const member of left) if (this.#isPresent(member)) this.#byId.delete(member.instance.id);
+    this.#members = members;
     for (const member of added) this.#make(member);
     this.#publish();
-    for (const member of before.values()) this.#retire(member);
+    for (const member of left) this.#retire(member);
+  }
+
+  #isPresent(member: Member<C>): boolean {
+    return this.#byId.get(member.instance.id) === member;
   }
 
   /** Asks the factory for the member's client; publishes by itself only if the answer comes later. */
   #make(member: Member<C>): void {
     // A factory called just before may have changed the set under our feet.
-    if (this.#members.get(member.instance.id) !== member) return;
+    if (!this.#isPresent(member)) return;
     let made: C | Promise<C>;
     try {
       made = this.#factory(member.instance);
@@ -207,7 +229,7 @@ class InstancerEndpointer<C> implements Endpointer<C> {
 
   #arrive(member: Member<C>, client: C): void {
     member.settled = true;
-    if (this.#members.get(member.instance.id) === member) {
+    if (this.#isPresent(member)) {
       member.endpoint = new LiveEndpoint(member.instance, client);
     } else {
       // It came too late: the instance has left, or all is closed.
@@ -220,7 +242,7 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     const retryInMs = this.#backoff(++member.failures);
     const { instance } = member;
     channels.factoryFailed.publish({ service: this.service, instance, error, retryInMs });
-    if (this.#members.get(instance.id) !== member) return;
+    if (!this.#isPresent(member)) return;
     member.cancelRetry = this.#env.after(retryInMs, () => {
       this.#make(member);
       this.#publish();
@@ -230,27 +252,31 @@ class InstancerEndpointer<C> implements Endpointer<C> {
   /** Shows what has changed, if anything has, and whether the first clients are there. */
   #publish(): void {
     const { service } = this;
-    const members = [...this.#members.values()];
     const next: LiveEndpoint<C>[] = [];
+    const added: Member<C>[] = [];
     let changed = false;
-    for (const { endpoint, instance } of members) {
+    let settled = true;
+    for (const member of this.#members) {
+      const { endpoint, instance } = member;
+      if (!member.settled) settled = false;
       if (endpoint === undefined) continue;
       if (endpoint.instance !== instance) {
         endpoint.instance = instance;
         changed = true;
       }
+      if (!member.shown) added.push(member);
       if (endpoint !== this.#endpoints[next.length]) changed = true;
       next.push(endpoint);
     }
     if (changed || next.length !== this.#endpoints.length) {
-      const before = new Set(this.#endpoints);
       this.#endpoints = Object.freeze(next);
-      for (const endpoint of next) {
-        if (!before.has(endpoint)) channels.endpointAdded.publish({ service, instance: endpoint.instance });
+      for (const member of added) {
+        member.shown = true;
+        channels.endpointAdded.publish({ service, instance: member.instance });
       }
     }
     if (next.length > 0) this.#anyReady.open();
-    if (this.snapshot.state === "pending" || !members.every((member) => member.settled)) return;
+    if (this.snapshot.state === "pending" || !settled) return;
     this.#anyReady.open();
     this.#ready.open();
   }
