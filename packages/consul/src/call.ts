@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
-import type { Agent, IncomingHttpHeaders, IncomingMessage } from "node:http";
-import { Writable } from "node:stream";
+import type { Agent, IncomingHttpHeaders } from "node:http";
 import { type Env, TimeoutError } from "@rollcall/core";
+import { AnswerBody } from "./answer-body.ts";
 import type { ConsulApi } from "./client.ts";
 import type { Turns } from "./turns.ts";
 
@@ -32,8 +32,8 @@ export interface ConsulCall {
 
 export interface ConsulAnswer {
   readonly headers: IncomingHttpHeaders;
-  /** The whole body, as text. */
-  readonly text: string;
+  /** All of it. */
+  readonly body: AnswerBody;
 }
 
 /** Consul refused, could not be reached, or said what cannot be understood. `cause` is the error below, if any. */
@@ -75,7 +75,7 @@ export async function call(
     failure ??= error;
     ctx.emit("cancel");
   };
-  const body = new BoundedBody(access.maxAnswerBytes, (message) => fail(new ConsulError(`${what}: ${message}`)));
+  const body = new AnswerBody(access.maxAnswerBytes, (message) => fail(new ConsulError(`${what}: ${message}`)));
   const onAbort = (): void => void ctx.emit("cancel");
   signal.addEventListener("abort", onAbort);
   const cancelTimer = env.after(request.timeoutMs, () => {
@@ -96,7 +96,7 @@ export async function call(
       ctx,
       pipe: body,
     });
-    return { headers, text: body.text };
+    return { headers, body };
   } catch (error) {
     signal.throwIfAborted();
     throw failure ?? explain(what, error, body.text, env.now() - startedMs);
@@ -107,42 +107,12 @@ export async function call(
   }
 }
 
-/** Parses an answer's body. @throws ConsulError that shows the beginning of what is not JSON (a proxy's page, say). */
-export function parseAnswer(answer: ConsulAnswer): unknown {
+/** Parses an answer's text. @throws ConsulError that shows the beginning of what is not JSON (a proxy's page, say). */
+export function parseAnswer(text: string): unknown {
   try {
-    return JSON.parse(answer.text);
+    return JSON.parse(text);
   } catch (cause) {
-    throw new ConsulError(`the answer is not JSON: ${excerpt(answer.text)}`, { cause });
-  }
-}
-
-/** Collects a body. The client never settles when a body is cut off, and has no limit for it: both are seen here. */
-class BoundedBody extends Writable {
-  readonly #chunks: Buffer[] = [];
-  readonly #maxBytes: number;
-  readonly #fail: (message: string) => void;
-  #bytes = 0;
-
-  constructor(maxBytes: number, fail: (message: string) => void) {
-    super();
-    this.#maxBytes = maxBytes;
-    this.#fail = fail;
-    this.on("pipe", (response: IncomingMessage) => {
-      response.on("close", () => {
-        if (!response.complete) fail("the answer was cut off");
-      });
-    });
-  }
-
-  get text(): string {
-    return Buffer.concat(this.#chunks).toString("utf8");
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#bytes += chunk.length;
-    if (this.#bytes <= this.#maxBytes) this.#chunks.push(chunk);
-    else this.#fail(`the answer is longer than ${this.#maxBytes} bytes`);
-    done();
+    throw new ConsulError(`the answer is not JSON: ${excerpt(text)}`, { cause });
   }
 }
 

@@ -85,19 +85,56 @@ const MAX_REPORTED = 10;
  */
 export function decodeInstances(answer: unknown, query: NormalizedQuery, zoneKey: string): DecodedAnswer {
   if (!Array.isArray(answer)) throw new TypeError(`expected a list of service records, got ${typeof answer}`);
-  const instances: Instance[] = [];
-  const errors: { record: unknown; error: unknown }[] = [];
-  let skipped = 0;
-  for (const record of answer as readonly unknown[]) {
+  const decoding = new Decoding(query, zoneKey);
+  for (const record of answer as readonly unknown[]) decoding.add(record);
+  return decoding.end();
+}
+
+/** What a good record says: an instance, or undefined for one with other tags than were asked for. */
+export interface Said {
+  readonly instance: Instance | undefined;
+}
+
+/** {@link decodeInstances}, record by record. */
+export class Decoding {
+  readonly #query: NormalizedQuery;
+  readonly #zoneKey: string;
+  readonly #instances: Instance[] = [];
+  readonly #errors: { readonly record: unknown; readonly error: unknown }[] = [];
+  #records = 0;
+  #skipped = 0;
+
+  constructor(query: NormalizedQuery, zoneKey: string) {
+    this.#query = query;
+    this.#zoneKey = zoneKey;
+  }
+
+  /** Returns what the record says, or undefined if that makes no sense. */
+  add(record: unknown): Said | undefined {
     try {
-      const instance = decodeInstance(record, query.service, zoneKey);
-      if (query.tags.every((tag) => instance.tags.includes(tag))) instances.push(instance);
+      const instance = decodeInstance(record, this.#query.service, this.#zoneKey);
+      const isWanted = this.#query.tags.every((tag) => instance.tags.includes(tag));
+      const said = { instance: isWanted ? instance : undefined };
+      this.repeat(said);
+      return said;
     } catch (error) {
-      skipped++;
-      if (errors.length < MAX_REPORTED) errors.push({ record, error });
+      this.#records++;
+      this.#skipped++;
+      if (this.#errors.length < MAX_REPORTED) this.#errors.push({ record, error });
+      return undefined;
     }
   }
-  return { instances: distinguish(instances), records: answer.length, skipped, errors };
+
+  /** Adds a record of which it is known what it says. */
+  repeat({ instance }: Said): void {
+    this.#records++;
+    if (instance !== undefined) this.#instances.push(instance);
+  }
+
+  end(): DecodedAnswer {
+    const instances = distinguish(this.#instances);
+    return { instances, records: this.#records, skipped: this.#skipped, errors: this.#errors };
+  }
 }
 
 function decodeInstance(record: unknown, service: string, zoneKey: string): Instance {

@@ -133,7 +133,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
       const answer = await call(access, "GET", { path, params, query, timeoutMs: limitMs }, signal);
       // A token may write without being allowed to read; then there is nothing to wait for.
       if (answer.headers["x-consul-results-filtered-by-acls"] === "true") return undefined;
-      return missingIn(parseAnswer(answer), notes);
+      return missingIn(parseAnswer(answer.body.text), notes);
     } catch (error) {
       if (error instanceof ConsulError && error.statusCode === 403) return undefined;
       throw error;
@@ -144,7 +144,7 @@ export function consulSink(access: ConsulAccess, options: ConsulSinkOptions): Si
   const checksOf = async (instance: Instance, limitMs: number, signal: AbortSignal): Promise<readonly AgentCheck[]> => {
     const query = { filter: equals("ServiceID", instance.id) };
     const answer = await call(access, "GET", { path: "/agent/checks", query, timeoutMs: limitMs }, signal);
-    const checks = Object.values((parseAnswer(answer) ?? {}) as Readonly<Record<string, AgentCheck>>);
+    const checks = Object.values((parseAnswer(answer.body.text) ?? {}) as Readonly<Record<string, AgentCheck>>);
     return checks.filter((each) => each.ServiceID === instance.id);
   };
 

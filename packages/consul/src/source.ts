@@ -1,6 +1,7 @@
 import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf, sleep } from "@rollcall/core";
-import { type ConsulAccess, type ConsulAnswer, ConsulError, call, parseAnswer } from "./call.ts";
-import { decodeInstances } from "./client.ts";
+import { AnswerReader } from "./answer-reader.ts";
+import { type ConsulAccess, type ConsulAnswer, ConsulError, call } from "./call.ts";
+import type { DecodedAnswer } from "./client.ts";
 import type { Polls } from "./polls.ts";
 
 /** How a {@link consulSource} asks. */
@@ -61,14 +62,13 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
   }
 
   async function* poll(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
+    const reader = new AnswerReader(query, options.zoneKey);
     let index = 0n;
     let populated = false;
     while (!signal.aborted) {
       await pace(signal);
-      const answer = await ask(index, signal);
-      const instances = decode(answer);
+      const { instances, index: next } = await hear(index, reader, signal);
       if (instances.length === 0 && !believedEmpty) await refuseToGuess(signal);
-      const next = indexOf(answer);
       const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
       if (instances.length === 0 && (next < index || unsettled)) return;
       believedEmpty = instances.length === 0;
@@ -78,6 +78,12 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
       populated = instances.length > 0;
       if (index === 0n) await sleep(env, BLIND_INTERVAL_MS, signal);
     }
+  }
+
+  /** One poll, and what it said. A function of its own, that a large answer is not held while the next is waited for. */
+  async function hear(index: bigint, reader: AnswerReader, signal: AbortSignal): Promise<Heard> {
+    const { headers, body } = await ask(index, signal);
+    return { instances: checked(headers, await reader.read(body, signal)), index: indexOf(headers) };
   }
 
   /** One poll: waits for its turn, then until the index is another one. */
@@ -126,8 +132,8 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
     }
   }
 
-  function decode(answer: ConsulAnswer): readonly Instance[] {
-    const { instances, records, skipped, errors } = decodeInstances(parseAnswer(answer), query, options.zoneKey);
+  function checked(headers: ConsulAnswer["headers"], decoded: DecodedAnswer): readonly Instance[] {
+    const { instances, records, skipped, errors } = decoded;
     if (skipped > 0) channels.badRecord.publish({ registry: "consul", service, skipped, errors });
     // An answer of nothing but junk must not pass for an empty one.
     if (skipped > 0 && skipped === records) {
@@ -136,11 +142,11 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
         cause,
       });
     }
-    if (instances.length === 0 && answer.headers["x-consul-results-filtered-by-acls"] === "true") {
+    if (instances.length === 0 && headers["x-consul-results-filtered-by-acls"] === "true") {
       throw new ConsulError(`the token may not read service "${service}"`);
     }
     // A server that has just started answers stale reads before it has any data.
-    if (options.stale && instances.length === 0 && answer.headers["x-consul-knownleader"] === "false") {
+    if (options.stale && instances.length === 0 && headers["x-consul-knownleader"] === "false") {
       throw new ConsulError(`the server knows no leader and no instance of service "${service}"`);
     }
     return instances;
@@ -149,9 +155,15 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
   return { name: "consul", watch };
 }
 
+/** What Consul said, and the index to wait for next. */
+interface Heard {
+  readonly instances: readonly Instance[];
+  readonly index: bigint;
+}
+
 /** Indexes are unsigned 64-bit integers, more than a number holds exactly. 0 if there is none that can be waited for. */
-function indexOf(answer: ConsulAnswer): bigint {
-  const header = String(answer.headers["x-consul-index"]);
+function indexOf(headers: ConsulAnswer["headers"]): bigint {
+  const header = String(headers["x-consul-index"]);
   return /^\d{1,20}$/.test(header) ? BigInt(header) : 0n;
 }
 
