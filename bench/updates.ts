@@ -14,6 +14,7 @@ import { type Instance, type Instancer, createCache, createEndpointer, createIns
 import { child } from "./measuring/child.ts";
 import { type Paired, paired } from "./measuring/paired.ts";
 import { bodyOf, checked, moved, multiply, realRecord } from "./updates/answers.ts";
+import { etcdSides } from "./updates/etcd-sides.ts";
 import { followedService, inChunks } from "./updates/followed-service.ts";
 
 const INSTANCES = 10_000;
@@ -114,7 +115,7 @@ await answers("the output of each check changed", "", bodies.outputs, false);
   await row(
     "the first answer, and 10,000 new endpoints",
     "",
-    () => paired(first, parse, { rounds: 15, warmUp: 3 }),
+    () => paired(first, parse, 10),
     ` ${turns.toSorted((a, b) => a - b)[2]?.toFixed(1)} |`,
   );
 }
@@ -201,6 +202,14 @@ write("|---|--:|--:|--:|--:|");
   const told = times(50, () => cache.update(next()));
   await row("by a cache, of a small change, 50 times (S5)", "2 / 1.2", () => paired(told, times(50, emit)));
   if (new Set(seen.map(({ set }) => set)).size > 1) throw new Error("not all have the same array");
+}
+
+write("\n| etcd, one of 10,000 keys written | ms | ms | ratio |  |");
+write("|---|--:|--:|--:|--:|");
+{
+  await using sides = await etcdSides(instances);
+  await row("beside a bare watch, whose changes go into a Map", "", () => paired(sides.ours, sides.watched));
+  await row("beside reading the prefix again", "", () => paired(sides.ours, sides.readAgain, 10));
 }
 
 const folder = mkdtempSync(join(tmpdir(), "rollcall-updates-"));

@@ -2,6 +2,7 @@ import { median } from "./median.ts";
 
 /** What was found out of something beside its base. */
 export interface Paired {
+  /** Time of a processor that one run took, on all threads. */
   readonly ourMs: number;
   readonly baseMs: number;
   readonly ratio: number;
@@ -9,31 +10,27 @@ export interface Paired {
   readonly control: number;
 }
 
+const SLICE_MS = 200;
+
 /**
- * Times something beside its base: base, ours, base; so often. Both bases count, and beside each other they are the
- * control: where they differ, the machine does something else meanwhile. All medians, of time of a processor, on all
- * threads. What the one leaves
- * behind in the young generation is collected (with `--expose-gc`) before the other begins, and is not timed.
+ * Times something beside its base, in turns of a fifth of a second in one process: ours, base, base; so often. The two
+ * bases beside each other are the control: where they differ, the machine does something else meanwhile. All medians.
+ * Whoever comes after the other runs once untimed, so that it does not pay for what the other has left to collect.
  */
-export async function paired(
-  ours: () => unknown,
-  base: () => unknown,
-  { rounds = 40, warmUp = 8 }: { readonly rounds?: number; readonly warmUp?: number } = {},
-): Promise<Paired> {
+export async function paired(ours: () => unknown, base: () => unknown, rounds = 16): Promise<Paired> {
   const mine: number[] = [];
   const bases: number[] = [];
   const ratios: number[] = [];
   const controls: number[] = [];
-  for (let round = -warmUp; round < rounds; round++) {
-    const before = await timed(base);
-    const ourMs = await timed(ours);
-    const after = await timed(base);
-    if (round < 0) continue;
+  for (let round = -2; round < rounds; round++) {
+    const ourMs = await slice(ours);
+    const first = await slice(base);
+    const second = await slice(base);
+    if (round < 0) continue; // to warm up
     mine.push(ourMs);
-    bases.push(before, after);
-    ratios.push(ourMs / ((before + after) / 2));
-    // Turn and turn about, that it does not matter which comes after ours.
-    controls.push(round % 2 === 0 ? after / before : before / after);
+    bases.push(first, second);
+    ratios.push(ourMs / ((first + second) / 2));
+    controls.push(round % 2 === 0 ? second / first : first / second);
   }
   return {
     ourMs: median(mine),
@@ -43,10 +40,16 @@ export async function paired(
   };
 }
 
-async function timed(run: () => unknown): Promise<number> {
-  globalThis.gc?.({ type: "minor" });
-  const before = process.cpuUsage();
+async function slice(run: () => unknown): Promise<number> {
   await run();
+  globalThis.gc?.({ type: "minor" });
+  const untilMs = performance.now() + SLICE_MS;
+  const before = process.cpuUsage();
+  let runs = 0;
+  do {
+    await run();
+    runs++;
+  } while (performance.now() < untilMs);
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1_000;
+  return (user + system) / 1_000 / runs;
 }

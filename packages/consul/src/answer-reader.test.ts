@@ -50,10 +50,11 @@ const goodRecord = fc
     output: text,
     node: text,
   })
-  .map(({ port, id, tags: Tags, meta: Meta, output, node }) => ({
-    ...record(port + 1, { ID: id, Tags, Meta }, { Node: node }),
-    Checks: [{ Output: output, Nested: [[{ a: [output] }]] }],
-  }));
+  .map(({ port, id, tags: Tags, meta: Meta, output, node }) =>
+    Object.assign(record(port + 1, { ID: id, Tags, Meta }, { Node: node }), {
+      Checks: [{ Output: output, Nested: [[{ a: [output] }]] }],
+    }),
+  );
 
 /** JSON as others write it: escapes where none are needed, white space, keys twice, keys in another order. */
 function odd(value: unknown, style: number): string {

@@ -163,6 +163,9 @@ function decodeWeight(weights: unknown, exact: unknown): unknown {
 }
 
 function distinguish(instances: readonly Instance[]): readonly Instance[] {
+  const ids = new Set<string>();
+  for (const { id } of instances) ids.add(id);
+  if (ids.size === instances.length) return instances; // the usual case, and less work
   const first = new Map<string, Instance>();
   const ambiguous = new Set<string>();
   for (const instance of instances) {

@@ -30,7 +30,8 @@ export function checkOptions(path: string, value: unknown, checks: Readonly<Reco
       );
     }
   }
-  for (const [key, test] of Object.entries(checks)) {
+  for (const key of Object.keys(checks)) {
+    const test = checks[key] as Check;
     const option: unknown = Reflect.get(value, key);
     if (option !== undefined || REQUIRED.has(test)) test(option, at(key));
   }

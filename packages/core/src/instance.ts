@@ -56,13 +56,18 @@ export function createInstance(init: InstanceInit): Instance {
 /** Everything that {@link createInstance} made: valid and frozen beyond doubt. */
 const MADE = new WeakSet<object>();
 
+/** Whether {@link createInstance} made it. */
+export function isInstance(value: unknown): value is Instance {
+  return MADE.has(value as object); // whatever is no object is not in there
+}
+
 /**
  * The instance itself if {@link createInstance} made it, otherwise a validated and frozen copy of its fields; whatever
  * else it carries is left out. For what foreign code calls an instance. Throws `InvalidOptionError` if it is none.
  */
 export function asInstance(value: unknown): Instance {
+  if (isInstance(value)) return value;
   is.object(value, "instance");
-  if (MADE.has(value as object)) return value as Instance;
   const { id, service, host, port, weight, zone, tags, metadata } = value as Instance;
   return createInstance({ id, service, host, port, weight, zone, tags, metadata });
 }

@@ -1,7 +1,8 @@
-import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf } from "@rollcall/core";
+import { type Env, type Instance, type NormalizedQuery, type Source, channels } from "@rollcall/core";
 import type { IKeyValue, IWatchResponse } from "etcd3";
 import { type Entry, decodeEntry, rangeOf } from "./client.ts";
 import type { EtcdConnection } from "./connection.ts";
+import { EntrySet } from "./entry-set.ts";
 import { EtcdError } from "./etcd-error.ts";
 
 /** How an {@link etcdSource} reads. */
@@ -33,7 +34,7 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
     // The list and the changes come from one member: another one may be behind.
     const session = await connection.session(signal);
-    const entries = new Map<string, Entry>();
+    const entries = new EntrySet(service, tags);
     let cluster = "";
     /** The revision of the last list: the changes up to it are in it. */
     let listed = 0n;
@@ -77,7 +78,7 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
     };
 
     await list();
-    yield setOf(service, tags, entries.values());
+    yield entries.instances();
     const request = { ...range, start_revision: String(listed + 1n), fragment: true };
     const { watch: changes, created } = await session.watch(`watching service "${service}"`, request, signal);
     const onAbort = (): void => changes.cancel(signal.reason);
@@ -88,13 +89,13 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       while (!signal.aborted) {
         if (response === undefined) {
           if (!(await list())) return;
-          yield setOf(service, tags, entries.values());
+          yield entries.instances();
         } else {
           const { header, canceled, compact_revision, cancel_reason } = response;
           if (header.cluster_id !== cluster || compact_revision !== "0") return;
           if (response.created && BigInt(header.revision) < newest) return;
           if (canceled) throw new EtcdError(`etcd ended the watch of service "${service}": ${cancel_reason}`);
-          if (apply(response)) yield setOf(service, tags, entries.values());
+          if (apply(response)) yield entries.instances();
         }
         cancelRelist ??= env.after(options.relistMs * (0.75 + env.random() / 2), () => {
           cancelRelist = undefined;
@@ -121,24 +122,4 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
   }
 
   return { name: "etcd", watch };
-}
-
-/**
- * @throws EtcdError if there are records, but no instance: nothing but junk must not pass for nothing. Keys of other
- * programs do not count, or the last instance could never leave.
- */
-function setOf(service: string, tags: readonly string[], entries: Iterable<Entry>): readonly Instance[] {
-  const instances: Instance[] = [];
-  const errors: unknown[] = [];
-  for (const entry of entries) {
-    if ("instance" in entry) instances.push(entry.instance);
-    else if (!entry.foreign) errors.push(entry.error);
-  }
-  if (instances.length === 0 && errors.length > 0) {
-    const [cause] = errors;
-    throw new EtcdError(`none of ${errors.length} records of service "${service}" is usable: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
-  return instances.filter((instance) => tags.every((tag) => instance.tags.includes(tag)));
 }
