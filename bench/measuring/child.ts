@@ -7,6 +7,8 @@ export interface Child {
   readonly said: unknown;
   /** The time of a processor that it has used so far, in milliseconds. */
   cpuMs(): Promise<number>;
+  /** Asks anything else. One question at a time. */
+  ask(question: unknown): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -14,12 +16,16 @@ export interface Child {
 export async function child(program: URL, args: readonly string[], execArgv: readonly string[] = []): Promise<Child> {
   const forked = fork(program, args, { execArgv: [...process.execArgv, ...execArgv] });
   const said = await answer(forked);
+  const ask = (question: unknown): Promise<unknown> => {
+    const answered = answer(forked);
+    forked.send(question as string);
+    return answered;
+  };
   return {
     said,
+    ask,
     cpuMs: async () => {
-      const answered = answer(forked);
-      forked.send("cpu");
-      const { user, system } = (await answered) as NodeJS.CpuUsage;
+      const { user, system } = (await ask("cpu")) as NodeJS.CpuUsage;
       return (user + system) / 1_000;
     },
     close: async () => {

@@ -4,8 +4,8 @@ import { parseAnswer } from "./call.ts";
 import { type DecodedAnswer, Decoding, type Said, decodeInstances } from "./client.ts";
 import { objectEnd } from "./object-end.ts";
 
-/** Shorter answers are simply parsed, which takes a third of a millisecond, and nothing is kept of them. */
-const MIN_BYTES = 64 * 1024;
+/** Shorter answers are simply parsed, which takes some 20 microseconds, and nothing is kept of them. */
+const MIN_BYTES = 4 * 1024;
 /** How much is parsed before others get a turn: one to three milliseconds. */
 const TURN_BYTES = 256 * 1024;
 /** How far from where it is expected a record is looked for. */

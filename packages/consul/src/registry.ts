@@ -16,6 +16,7 @@ import { backgroundAgent } from "./background-agent.ts";
 import type { ConsulAccess } from "./call.ts";
 import { type ConsulCheck, MAX_MS, checkConsulCheck } from "./check.ts";
 import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "./client.ts";
+import { plainGet } from "./plain-get.ts";
 import { Polls } from "./polls.ts";
 import { type Background, consulSink } from "./sink.ts";
 import { consulSource } from "./source.ts";
@@ -205,7 +206,8 @@ function connect(options: ConsulRegistryOptions): Half {
   });
   // Its types know neither baseUrl nor the verbs.
   const made = new Consul({ baseUrl: url.href, agent } as ConstructorParameters<typeof Consul>[0]);
-  return { api: made as unknown as ConsulApi, agent };
+  const client = made as unknown as ConsulApi;
+  return { api: { _get: plainGet(url, agent), _put: (request) => client._put(request) }, agent };
 }
 
 /** Both halves over a given client; writing gets sockets of its own if the client's agent is a plain one. */

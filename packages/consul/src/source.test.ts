@@ -1,5 +1,6 @@
 import { type Instance, type NormalizedQuery, type Source, channels, createInstancer, systemEnv } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
+import { manualClock } from "@rollcall/testing";
 import { type FakeConsul, type Reply, answer, fakeConsul, record } from "../test/fake-consul.ts";
 import { Polls } from "./polls.ts";
 import { type ConsulSourceOptions, consulSource } from "./source.ts";
@@ -253,6 +254,29 @@ describe.concurrent("how often a consul source asks", () => {
     expect(fake.requests.length).toBeLessThanOrEqual(mostly);
   });
 
+  it("asks again at once after news, or the next news would be late", async () => {
+    let index = 1;
+    await using fake = await fakeConsul((_, response) => answer(response, ++index, [record(index)]));
+    using steps = watch(fake);
+    const startMs = performance.now();
+    for (let news = 0; news < 50; news++) await steps.next();
+    expect(performance.now() - startMs).toBeLessThan(2_000); // by the pace of polls without news, 16 s
+  });
+
+  it("reads a service that never rests two hundred times a second at most, after a burst", async () => {
+    let index = 1;
+    const clock = manualClock();
+    await using fake = await fakeConsul((_, response) => answer(response, ++index, [record(index)]));
+    using steps = watch(fake, { options: { env: clock.env } });
+    for (let news = 0; news < 202; news++) await steps.next();
+    let isThere = false;
+    const next = steps.next().then(() => (isThere = true));
+    await pause(100);
+    expect(isThere).toBe(false);
+    await clock.advance(5);
+    await next;
+  });
+
   it("counts what it asks the agent, of a service that comes and goes all the time", async () => {
     let index = 1;
     await using fake = await fakeConsul((request, response) => {
@@ -262,8 +286,11 @@ describe.concurrent("how often a consul source asks", () => {
     using steps = watch(fake);
     const startMs = performance.now();
     while (performance.now() - startMs < 2_000) await steps.next();
-    expect(fake.requests.filter(({ path }) => path.startsWith("/v1/agent/")).length).toBeGreaterThanOrEqual(2);
-    expect(fake.requests.length).toBeLessThanOrEqual(2 + (performance.now() - startMs) / 195);
+    // Three at once, and three a second; each goes with an answer that there is none, and one that there is.
+    const asked = fake.requests.filter(({ path }) => path.startsWith("/v1/agent/")).length;
+    expect(asked).toBeGreaterThanOrEqual(2);
+    expect(asked).toBeLessThanOrEqual(3 + (performance.now() - startMs) / 330);
+    expect(fake.requests.length).toBeLessThanOrEqual(3 * asked + 3);
   });
 
   it("keeps that pace across watches that are lost again and again", async () => {

@@ -1,7 +1,17 @@
-import { type Env, type Instance, type NormalizedQuery, type Source, channels, messageOf, sleep } from "@rollcall/core";
+import {
+  type Env,
+  type Instance,
+  type NormalizedQuery,
+  type Source,
+  channels,
+  messageOf,
+  sameInstance,
+  sleep,
+} from "@rollcall/core";
 import { AnswerReader } from "./answer-reader.ts";
 import { type ConsulAccess, type ConsulAnswer, ConsulError, call } from "./call.ts";
 import type { DecodedAnswer } from "./client.ts";
+import { pacer } from "./pace.ts";
 import type { Polls } from "./polls.ts";
 
 /** How a {@link consulSource} asks. */
@@ -26,6 +36,15 @@ export interface ConsulSourceOptions {
  */
 const POLL_INTERVAL_MS = 334;
 const POLL_BURST = 3;
+/** Clients that were woken by the same change should not stay in step. */
+const POLL_JITTER = 0.25;
+/**
+ * An answer that had news is followed by the next poll at once, or a second change would be seen late: up to 200 in a
+ * second, less if answers are so long that reading them takes a tenth of the time.
+ */
+const NEWS_INTERVAL_MS = 5;
+const NEWS_SHARE = 0.1;
+const NEWS_BURST_MS = 1_000;
 /** Between polls that Consul cannot hold back, because it gave no index to wait for. */
 const BLIND_INTERVAL_MS = 1_000;
 /** What the network may take beyond Consul's own waiting time. */
@@ -47,7 +66,8 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
   const { service, tags, passingOnly } = query;
   const { env, polls } = options;
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
-  const pace = pacer(env);
+  const pace = pacer(env, POLL_BURST * POLL_INTERVAL_MS, POLL_JITTER);
+  const newsPace = pacer(env, NEWS_BURST_MS, 0);
   let lostMs = -Infinity;
   let believedEmpty = false;
 
@@ -65,9 +85,14 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
     const reader = new AnswerReader(query, options.zoneKey);
     let index = 0n;
     let populated = false;
+    let known: readonly Instance[] | undefined;
+    let newsMs = 0; // what the next poll costs, if the last one had news
     while (!signal.aborted) {
-      await pace(signal);
-      const { instances, index: next } = await hear(index, reader, signal);
+      await (newsMs > 0 ? newsPace(newsMs, signal) : pace(POLL_INTERVAL_MS, signal));
+      const { instances, index: next, tookMs } = await hear(index, reader, signal);
+      const isNews = known !== undefined && !sameInstances(known, instances);
+      newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
+      known = instances;
       if (instances.length === 0 && !believedEmpty) await refuseToGuess(signal);
       const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
       if (instances.length === 0 && (next < index || unsettled)) return;
@@ -83,7 +108,9 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
   /** One poll, and what it said. A function of its own, that a large answer is not held while the next is waited for. */
   async function hear(index: bigint, reader: AnswerReader, signal: AbortSignal): Promise<Heard> {
     const { headers, body } = await ask(index, signal);
-    return { instances: checked(headers, await reader.read(body, signal)), index: indexOf(headers) };
+    const startedMs = env.now();
+    const instances = checked(headers, await reader.read(body, signal));
+    return { instances, index: indexOf(headers), tookMs: env.now() - startedMs };
   }
 
   /** One poll: waits for its turn, then until the index is another one. */
@@ -119,7 +146,7 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
    */
   async function refuseToGuess(signal: AbortSignal): Promise<void> {
     if (options.datacenter !== undefined) return;
-    await pace(signal);
+    await pace(POLL_INTERVAL_MS, signal);
     const { end } = await polls.take(0, signal);
     const path = "/agent/health/service/name/{service}";
     try {
@@ -159,6 +186,8 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
 interface Heard {
   readonly instances: readonly Instance[];
   readonly index: bigint;
+  /** How long it took to read. */
+  readonly tookMs: number;
 }
 
 /** Indexes are unsigned 64-bit integers, more than a number holds exactly. 0 if there is none that can be waited for. */
@@ -167,14 +196,7 @@ function indexOf(headers: ConsulAnswer["headers"]): bigint {
   return /^\d{1,20}$/.test(header) ? BigInt(header) : 0n;
 }
 
-/** A token bucket: resolves when the next request may be sent, or when the signal aborts. */
-function pacer(env: Env): (signal: AbortSignal) => Promise<void> {
-  let freeMs = -Infinity; // when the bucket is full again (the generic cell rate algorithm)
-  return async (signal) => {
-    const nowMs = env.now();
-    const waitMs = freeMs - (POLL_BURST - 1) * POLL_INTERVAL_MS - nowMs;
-    freeMs = Math.max(freeMs, nowMs) + POLL_INTERVAL_MS;
-    // Jitter: clients that were woken by the same change should not stay in step.
-    if (waitMs > 0) await sleep(env, waitMs + (env.random() * POLL_INTERVAL_MS) / 4, signal);
-  };
+/** Whether two answers say the same, in the same order, which is Consul's own. */
+function sameInstances(before: readonly Instance[], now: readonly Instance[]): boolean {
+  return before.length === now.length && now.every((instance, at) => sameInstance(instance, before[at] as Instance));
 }

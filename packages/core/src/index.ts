@@ -75,5 +75,5 @@ export { untilAborted } from "./abort.ts";
 export { closable } from "./lifecycle.ts";
 export { type Check, checkOptions, is, required } from "./options.ts";
 export { CLIENT_CHECKS } from "./client.ts";
-export { INSTANCE_CHECKS } from "./instance.ts";
+export { INSTANCE_CHECKS, sameInstance } from "./instance.ts";
 export { messageOf } from "./errors.ts";

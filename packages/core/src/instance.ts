@@ -39,16 +39,17 @@ export interface InstanceInit {
 export function createInstance(init: InstanceInit): Instance {
   checkOptions("", init, INSTANCE_CHECKS);
   const host = init.host.startsWith("[") ? init.host.slice(1, -1) : init.host;
-  const instance: Instance = Object.freeze({
-    id: init.id ?? `${init.service}-${host}-${init.port}`,
-    service: init.service,
-    host,
-    port: init.port,
-    weight: init.weight ?? 1,
-    ...(init.zone === undefined ? {} : { zone: init.zone }),
-    tags: Object.freeze([...(init.tags ?? [])]),
-    metadata: Object.freeze({ ...init.metadata }),
-  });
+  const { service, port, zone } = init;
+  const id = init.id ?? `${service}-${host}-${port}`;
+  const weight = init.weight ?? 1;
+  const tags = Object.freeze([...(init.tags ?? [])]);
+  const metadata = Object.freeze({ ...init.metadata });
+  // Two literals: to spread the zone in would double the time.
+  const instance: Instance = Object.freeze(
+    zone === undefined
+      ? { id, service, host, port, weight, tags, metadata }
+      : { id, service, host, port, weight, zone, tags, metadata },
+  );
   MADE.add(instance);
   return instance;
 }

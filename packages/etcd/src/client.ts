@@ -105,5 +105,5 @@ function escape(name: string): string {
 
 /** Only what {@link escape} writes: other programs may have their own use for a percent sign. */
 function unescape(name: string): string {
-  return name.replaceAll(/%2F/gi, "/").replaceAll("%25", "%");
+  return name.includes("%") ? name.replaceAll(/%2F/gi, "/").replaceAll("%25", "%") : name;
 }

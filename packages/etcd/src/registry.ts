@@ -10,6 +10,7 @@ import {
   messageOf,
   resolveEnv,
 } from "@rollcall/core";
+import { Client, Metadata, credentials } from "@grpc/grpc-js";
 import { noop } from "cockatiel";
 import { Etcd3 } from "etcd3";
 import { type EtcdTlsOptions, openChannel } from "./channel.ts";
@@ -18,6 +19,7 @@ import { EtcdConnection } from "./connection.ts";
 import type { Dialled } from "./session.ts";
 import { etcdSink } from "./sink.ts";
 import { etcdSource } from "./source.ts";
+import { decodeWatchResponse, encodeWatchRequest } from "./watch-codec.ts";
 
 /** Where etcd is, and how to use it. Everything has a default. */
 export interface EtcdRegistryOptions {
@@ -137,18 +139,31 @@ function dialling(options: EtcdRegistryOptions, hosts: readonly URL[]) {
  */
 function dial(host: string, tls: EtcdTlsOptions | undefined): Dialled {
   const { channel, lost, destroy } = openChannel(host, tls);
-  const api = new Etcd3({
+  const etcd = new Etcd3({
     hosts: host,
     grpcOptions: { channelOverride: channel },
     faultHandling: { host: () => noop, global: noop },
   });
+  const { kv, leaseClient, auth, maintenance } = etcd;
+  const streams = new Client(host, credentials.createInsecure(), { channelOverride: channel });
+  const watchClient: EtcdApi["watchClient"] = {
+    // The channel's own credentials count.
+    watch: async (options) =>
+      streams.makeBidiStreamRequest(
+        "/etcdserverpb.Watch/Watch",
+        encodeWatchRequest,
+        decodeWatchResponse,
+        new Metadata(),
+        options ?? {},
+      ),
+  };
   return {
     host,
-    api,
+    api: { kv, leaseClient, auth, maintenance, watchClient },
     lost,
     async close() {
       const gone = destroy();
-      api.close();
+      etcd.close();
       await gone;
     },
   };

@@ -1,6 +1,6 @@
 import { type Env, type Instance, type NormalizedQuery, type Source, channels } from "@rollcall/core";
 import type { IKeyValue, IWatchResponse } from "etcd3";
-import { type Entry, decodeEntry, rangeOf } from "./client.ts";
+import { type BadEntry, decodeEntry, rangeOf } from "./client.ts";
 import type { EtcdConnection } from "./connection.ts";
 import { EntrySet } from "./entry-set.ts";
 import { EtcdError } from "./etcd-error.ts";
@@ -53,28 +53,33 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       cluster = header.cluster_id;
       listed = newest = revision;
       entries.clear();
-      report(kvs.map(put));
+      const bad: BadEntry[] = [];
+      for (const kv of kvs) put(kv, bad);
+      report(bad);
       return true;
     };
-    const put = (kv: IKeyValue): Entry => {
+    const put = (kv: IKeyValue, bad: BadEntry[]): void => {
       const entry = decodeEntry(range, service, kv);
       entries.set(kv.key.toString("latin1"), entry);
-      return entry;
+      if ("error" in entry) bad.push(entry);
     };
     /**
      * Whether anything has changed. Skipped is only what the list had: the header's revision may be ahead of what a
      * watcher that has to catch up is told next, and all parts of one change have the same.
      */
     const apply = ({ header, events }: IWatchResponse): boolean => {
-      const fresh = events.filter(({ kv }) => BigInt(kv.mod_revision) > listed);
-      const written: Entry[] = [];
-      for (const { type, kv } of fresh) {
+      let isNews = false;
+      const bad: BadEntry[] = [];
+      for (const { type, kv } of events) {
+        if (BigInt(kv.mod_revision) <= listed) continue;
+        isNews = true;
         if (type === "Delete") entries.delete(kv.key.toString("latin1"));
-        else written.push(put(kv));
+        else put(kv, bad);
       }
-      report(written);
-      if (BigInt(header.revision) > newest) newest = BigInt(header.revision);
-      return fresh.length > 0;
+      report(bad);
+      const revision = BigInt(header.revision);
+      if (revision > newest) newest = revision;
+      return isNews;
     };
 
     await list();
@@ -110,8 +115,7 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
     }
   }
 
-  function report(entries: readonly Entry[]): void {
-    const bad = entries.filter((entry) => "error" in entry);
+  function report(bad: readonly BadEntry[]): void {
     if (bad.length === 0) return;
     channels.badRecord.publish({
       registry: "etcd",
