@@ -11,13 +11,14 @@
 // a control: where it differs from the first by more than CONTROL, nothing is printed, and the command fails. The p99 of
 // a few hundred changes is what a busy machine makes of it: from CONTROL_P99 on, that column is left out.
 //
-//   npm run propagation -w bench -- [--rounds n] [consul | etcd …]
+//   npm run propagation -w bench -- [--rounds n] [--write] [consul | etcd …]
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startConsul, startEtcd } from "@rollcall/testing/servers";
 import { median } from "./measuring/median.ts";
 import { quantile } from "./measuring/quantile.ts";
+import { record } from "./measuring/record.ts";
 import { CONSUL_SCHEMES } from "./watching/consul-schemes.ts";
 import { ETCD_SCHEMES } from "./watching/etcd-schemes.ts";
 import { MOVING } from "./watching/scheme.ts";
@@ -36,7 +37,7 @@ const REST_MS = 5;
 if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "24" } },
+  options: { rounds: { type: "string", default: "24" }, write: { type: "boolean" } },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
@@ -88,7 +89,7 @@ async function play(registry: "consul" | "etcd", url: string, writer: Writer, na
     for (const subject of [...subjects.slice(first), ...subjects.slice(0, first)]) await block(writer, subject);
   }
   await Promise.all(subjects.map(({ process: watching }) => watching.close()));
-  process.stdout.write(`${table(registry, subjects)}\n`);
+  tables.push(table(registry, subjects));
 }
 
 /** A measure of a subject, and what it is of the base's. */
@@ -140,6 +141,7 @@ function table(registry: string, subjects: readonly Subject[]): string {
   return lines.join("");
 }
 
+const tables: string[] = [];
 const wanted = (registry: string): boolean => positionals.length === 0 || positionals.includes(registry);
 if (wanted("consul")) {
   await using consul = await startConsul({ keepData: false });
@@ -163,3 +165,4 @@ if (wanted("etcd")) {
   );
   writer.close();
 }
+await record("propagation", tables.join("\n"), ["consul", "etcd3", "@grpc/grpc-js"]);

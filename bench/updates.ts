@@ -6,6 +6,8 @@
 //
 // Paired: base, ours, base, in one process; what is printed are medians of processor time. The two bases are the control: where they differ
 // by more than CONTROL, the machine does something else, the row is not printed, and the command fails.
+//
+//   npm run updates -w bench -- [--write]
 import { EventEmitter } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +15,7 @@ import { join } from "node:path";
 import { type Instance, type Instancer, createCache, createEndpointer, createInstance } from "@rollcall/core";
 import { child } from "./measuring/child.ts";
 import { type Paired, paired } from "./measuring/paired.ts";
+import { record } from "./measuring/record.ts";
 import { bodyOf, checked, moved, multiply, realRecord } from "./updates/answers.ts";
 import { etcdSides } from "./updates/etcd-sides.ts";
 import { followedService, inChunks } from "./updates/followed-service.ts";
@@ -22,7 +25,12 @@ const CONTROL = 0.03;
 const MAX_TRIES = 3;
 const SUBSCRIBERS = 1_000;
 
-const write = (line: string): void => void process.stdout.write(`${line}\n`);
+const lines: string[] = [];
+
+function write(line: string): void {
+  lines.push(line);
+  process.stderr.write(`${line}\n`);
+}
 
 /** Prints a row once the base agrees with itself. */
 async function row(name: string, gate: string, measure: () => Promise<Paired>, more = ""): Promise<void> {
@@ -55,7 +63,7 @@ const bodies = {
   outputs: bodyOf(checked(base, () => true)),
 };
 
-write(`${INSTANCES} instances, ${(plain.length / 1e6).toFixed(1)} MB, node ${process.version}\n`);
+write(`${INSTANCES} instances, an answer of ${(plain.length / 1e6).toFixed(1)} MB.\n`);
 write("| an answer of Consul | ms | JSON.parse, ms | ratio | must / stretch | longest turn, ms |");
 write("|---|--:|--:|--:|--:|--:|");
 
@@ -231,3 +239,4 @@ try {
 } finally {
   rmSync(folder, { recursive: true });
 }
+await record("updates", lines.join("\n"));

@@ -9,13 +9,14 @@
 // Consul allows 200 connections from one address unless it is told otherwise; here it is, as the floor needs one for each
 // watch. Ours is measured so, and once more with its own default, in which all watches take turns on 100 connections.
 //
-//   npm run watches -w bench -- [--watches n] [--changes n] [consul | etcd …]
+//   npm run watches -w bench -- [--watches n] [--changes n] [--write] [consul | etcd …]
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startConsul, startEtcd } from "@rollcall/testing/servers";
 import { median } from "./measuring/median.ts";
 import { quantile } from "./measuring/quantile.ts";
+import { record } from "./measuring/record.ts";
 import { CONSUL_SCHEMES } from "./watching/consul-schemes.ts";
 import { ETCD_SCHEMES } from "./watching/etcd-schemes.ts";
 import { MOVING } from "./watching/scheme.ts";
@@ -30,7 +31,11 @@ const TURN = 25;
 if (existsSync("/dev/shm")) process.env["TMPDIR"] = "/dev/shm";
 
 const { values, positionals } = parseArgs({
-  options: { watches: { type: "string", default: "1000" }, changes: { type: "string", default: "250" } },
+  options: {
+    watches: { type: "string", default: "1000" },
+    changes: { type: "string", default: "250" },
+    write: { type: "boolean" },
+  },
   allowPositionals: true,
 });
 const watches = Number(values.watches);
@@ -135,6 +140,7 @@ async function fill(writer: Writer): Promise<void> {
   for (let place = 0; place < watches; place++) await populate(writer, `${PREFIX}-${place}`, 1);
 }
 
+const tables: string[] = [];
 const wanted = (registry: string): boolean => positionals.length === 0 || positionals.includes(registry);
 if (wanted("consul")) {
   await using consul = await startConsul({
@@ -144,7 +150,7 @@ if (wanted("consul")) {
   const writer = consulWriter(consul.url, "catalog");
   await fill(writer);
   const [base = "", ...others] = Object.keys(CONSUL_SCHEMES).filter((name) => !name.includes("fetch"));
-  process.stdout.write(table("consul", await play("consul", consul.url, writer, [base, ...others, base])));
+  tables.push(table("consul", await play("consul", consul.url, writer, [base, ...others, base])));
   writer.close();
 }
 if (wanted("etcd")) {
@@ -152,6 +158,7 @@ if (wanted("etcd")) {
   const writer = etcdWriter(etcd.url);
   await fill(writer);
   const [base = "", ...others] = Object.keys(ETCD_SCHEMES).filter((name) => !name.includes("again"));
-  process.stdout.write(table("etcd", await play("etcd", etcd.url, writer, [base, ...others, base])));
+  tables.push(table("etcd", await play("etcd", etcd.url, writer, [base, ...others, base])));
   writer.close();
 }
+await record("watches", tables.join("\n"), ["consul", "etcd3", "@grpc/grpc-js"]);
