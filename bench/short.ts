@@ -15,7 +15,9 @@ for (const [program = "", ...args] of SHORT) {
   process.stdout.write(`\n## ${program.replace(".ts", "")}\n\n`);
   const file = fileURLToPath(new URL(program, import.meta.url));
   const flags = ["--conditions=@rollcall/source", "--expose-gc"];
-  const { status } = spawnSync(process.execPath, [...flags, file, ...args], { stdio: ["ignore", "inherit", "inherit"] });
+  const { status } = spawnSync(process.execPath, [...flags, file, ...args], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   if (status !== 0) {
     process.stdout.write(`${program}: not all of it could be told (exit code ${status})\n`);
     process.exitCode = 1;
