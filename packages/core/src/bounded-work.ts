@@ -13,8 +13,8 @@ export interface Scope {
  */
 export abstract class BoundedWork<T> implements Scope, Queued {
   endsAt = Infinity;
-  before: Queued | undefined = undefined;
-  after: Queued | undefined = undefined;
+  before: Queued | undefined;
+  after: Queued | undefined;
   readonly #resolve: (value: T) => void;
   readonly #reject: (reason: unknown) => void;
   #open = true;

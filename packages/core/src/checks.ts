@@ -22,7 +22,7 @@ export const nonEmptyString = /* @__PURE__ */ check(
   (value) => typeof value === "string" && value.trim() !== "",
 );
 
-export const array = /* @__PURE__ */ check("an array", Array.isArray);
+export const array = /* @__PURE__ */ check("an array", (value) => Array.isArray(value));
 
 export const strings = /* @__PURE__ */ check(
   "an array of strings",

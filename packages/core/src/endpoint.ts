@@ -25,10 +25,10 @@ export class LiveEndpoint<C> implements Endpoint<C> {
   readonly client: C;
   readonly stats: EndpointStats = { inFlight: 0, successes: 0, failures: 0, consecutiveFailures: 0 };
   /** Called when the last pick ends; set while draining. */
-  onIdle: (() => void) | undefined = undefined;
+  onIdle: (() => void) | undefined;
   /** What the first policy that asked remembers of it, and which that was: see `memory`. */
-  rememberedBy: object | undefined = undefined;
-  remembered: unknown = undefined;
+  rememberedBy: object | undefined;
+  remembered: unknown;
 
   constructor(instance: Instance, client: C) {
     this.instance = instance;

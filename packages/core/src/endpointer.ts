@@ -207,13 +207,9 @@ class InstancerEndpointer<C> implements Endpointer<C> {
     try {
       made = this.#factory(member.instance);
     } catch (error) {
-      this.#makeLater(member, error);
-      return;
+      return this.#makeLater(member, error);
     }
-    if (!isPromise(made)) {
-      this.#arrive(member, made);
-      return;
-    }
+    if (!isPromise(made)) return this.#arrive(member, made);
     // A promise stays itself here; any other thenable can answer only once from now on, and not before this turn is over.
     Promise.resolve(made).then(
       (client) => {
@@ -229,12 +225,9 @@ class InstancerEndpointer<C> implements Endpointer<C> {
 
   #arrive(member: Member<C>, client: C): void {
     member.settled = true;
-    if (this.#isPresent(member)) {
-      member.endpoint = new LiveEndpoint(member.instance, client);
-    } else {
-      // It came too late: the instance has left, or all is closed.
-      this.#drain(new LiveEndpoint(member.instance, client));
-    }
+    const endpoint = new LiveEndpoint(member.instance, client);
+    if (this.#isPresent(member)) member.endpoint = endpoint;
+    else this.#drain(endpoint); // it came too late: the instance has left, or all is closed
   }
 
   #makeLater(member: Member<C>, error: unknown): void {

@@ -109,9 +109,10 @@ export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, clos
   checkOptions("", options, RETRY_CHECKS);
   const rules = new RetryRules(options, closed);
   const { hedging } = rules;
-  if (hedging === undefined) return (fn, callOptions = {}) => new RetriedCall(balancer, rules, callOptions).run(fn);
-  return (fn, callOptions = {}) =>
-    callOptions.hedge === false
-      ? new RetriedCall(balancer, rules, callOptions).run(fn)
-      : new HedgedCall(balancer, rules, callOptions, hedging).run(fn);
+  return (fn, callOptions = {}) => {
+    const isHedged = hedging !== undefined && callOptions.hedge !== false;
+    return (
+      isHedged ? new HedgedCall(balancer, rules, callOptions, hedging) : new RetriedCall(balancer, rules, callOptions)
+    ).run(fn);
+  };
 }

@@ -26,7 +26,7 @@ const ROUND_ROBIN: Policy = Object.freeze<Policy>({
       },
       explain(endpoints, { avoid }) {
         const first = turn.in(endpoints);
-        if (first === undefined) return { why: "the first turn is anybody's: chance decides" };
+        if (first === undefined) return { why: "the first turn is by chance" };
         const { length } = endpoints;
         let next = endpoints[first];
         for (let step = 1; step < length && next !== undefined && avoid?.has(next) === true; step++) {
