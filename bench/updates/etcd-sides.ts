@@ -55,7 +55,7 @@ export async function etcdSides(instances: readonly Instance[]): Promise<EtcdSid
   const change = async (prefix: string): Promise<void> => {
     const one = instances[++turn % instances.length] as Instance;
     seen = Promise.withResolvers();
-    await Promise.all([write(one, prefix, { ...one, weight: 10 + (turn % 100) }), seen.promise]);
+    await Promise.all([write(one, prefix, { ...one, weight: 10 + turn }), seen.promise]);
   };
   return {
     ours: () => change("ours"),
