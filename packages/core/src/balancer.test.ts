@@ -475,7 +475,7 @@ describe("explain", () => {
 
   it("does not throw when there is nothing", () => {
     const { balancer } = start();
-    expect(balancer.explain()).toMatchObject({ state: "pending", candidates: [], why: "there is nothing to pick" });
+    expect(balancer.explain()).toMatchObject({ state: "pending", candidates: [], why: "nothing to pick" });
   });
 
   it("calls no picker and takes no slot", () => {

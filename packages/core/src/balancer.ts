@@ -96,7 +96,7 @@ class PolicyBalancer<C> implements ExplainingBalancer<C> {
     // As in a pick: if there is no other one, nothing is avoided.
     const asked = eligible.every(isAvoided) ? { ...request, avoid: undefined } : request;
     const view = isNonEmpty(eligible) ? this.#state.explain?.(eligible, asked, this.#env.now()) : undefined;
-    const why = eligible.length === 0 ? "there is nothing to pick" : (view?.why ?? `${name} does not say`);
+    const why = eligible.length === 0 ? "nothing to pick" : (view?.why ?? `${name} does not say`);
     const next = view?.next !== undefined && asked.avoid?.has(view.next) !== true ? view.next : undefined;
     const candidates = endpoints.map((endpoint) =>
       candidate(

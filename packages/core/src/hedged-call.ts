@@ -153,7 +153,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
     this.#stop();
     for (const racer of this.#racing) {
       this.#learn(racer);
-      racer.cut?.((this.#overtaken ??= new DOMException("another attempt has decided the call", "AbortError")));
+      racer.cut?.((this.#overtaken ??= new DOMException("decided by another attempt", "AbortError")));
     }
     this.#racing.clear();
   }
