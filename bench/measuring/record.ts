@@ -7,7 +7,7 @@ const DOCUMENT = new URL("../../docs/performance.md", import.meta.url);
 
 /**
  * Prints what a benchmark has found, and on what; with `--write` on the command line, which every benchmark takes, puts it
- * into docs/performance.md between the markers of this name, too, unless something was refused (`process.exitCode`).
+ * into docs/performance.md between the markers of this name, too.
  *
  * @param versionsOf the packages whose versions matter for it
  */
@@ -19,7 +19,7 @@ export async function record(name: string, text: string, versionsOf: readonly st
   );
   const whole = `${text.trim()}\n\n${machine}; \`npm run ${name} -w bench\``;
   process.stdout.write(`${whole}\n`);
-  if (process.argv.includes("--write") && !process.exitCode) await writeBetween(DOCUMENT, name, whole);
+  if (process.argv.includes("--write")) await writeBetween(DOCUMENT, name, whole);
 }
 
 /** Also of those that do not let their `package.json` be loaded. */
