@@ -30,9 +30,10 @@ export async function followedService(): Promise<FollowedService> {
       }),
     _put: () => Promise.reject(new Error("nothing is written here")),
   };
-  // A clock that runs ahead: polls are paced by time, and here nobody waits for that.
+  // A clock that stands still while an answer is read, and runs ahead between two: polls are paced by time, also by that
+  // which reading takes, and here nobody waits for that.
   let nowMs = 0;
-  const registry = consulRegistry({ client, env: { now: () => (nowMs += 1_000) } });
+  const registry = consulRegistry({ client, env: { now: () => nowMs } });
   const instancer = registry.instancer("lorem");
   const endpointer = createEndpointer(instancer, ({ id }) => id);
   let changes = 0;
@@ -44,6 +45,7 @@ export async function followedService(): Promise<FollowedService> {
     },
     async answer(body) {
       const give = await asked.promise;
+      nowMs += 1_000;
       give(body);
       await asked.promise;
     },
