@@ -277,6 +277,33 @@ describe.concurrent("how often a consul source asks", () => {
     await next;
   });
 
+  it("takes its time for news, too, soon after a watch was lost: an ill Consul is not to be beaten", async () => {
+    const clock = manualClock({ random: () => 0 });
+    let index = 10;
+    let step = -1; // backwards at first: the watch is lost
+    await using fake = await fakeConsul((_, response) => answer(response, (index += step), [record(index)]));
+    const source = sourceOf(fake, { options: { env: clock.env } });
+    const { signal } = new AbortController();
+    for await (const _ of source.watch(signal)) step = step === -1 && fake.requests.length === 2 ? 1 : step;
+    const before = fake.requests.length;
+    const steps = source.watch(signal)[Symbol.asyncIterator]();
+    let heard = 0;
+    const hearing = (async () => {
+      while (heard < 40) heard += (await steps.next()).done === true ? 40 : 1;
+    })();
+    for (let tenth = 0; tenth < 10; tenth++) {
+      await pause(20);
+      await clock.advance(100);
+    }
+    expect(fake.requests.length - before).toBeLessThanOrEqual(4);
+    for (let second = 0; second < 6; second++) {
+      await clock.advance(1_000);
+      await pause(20);
+    }
+    await hearing;
+    await steps.return?.();
+  });
+
   it("counts what it asks the agent, of a service that comes and goes all the time", async () => {
     let index = 1;
     await using fake = await fakeConsul((request, response) => {

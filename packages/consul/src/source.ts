@@ -34,17 +34,19 @@ export interface ConsulSourceOptions {
  * At most five requests in any second, whatever Consul answers: one per interval, and three at once after a rest, for that
  * is how a watch of an empty service begins.
  */
-const POLL_INTERVAL_MS = 334;
+const POLL_INTERVAL_MS = 340;
 const POLL_BURST = 3;
 /** Clients that were woken by the same change should not stay in step. */
 const POLL_JITTER = 0.25;
 /**
  * An answer that had news is followed by the next poll at once, or a second change would be seen late: up to 200 in a
- * second, less if answers are so long that reading them takes a tenth of the time.
+ * second, less if answers are so long that reading them takes a tenth of the time. Not so soon after a watch was lost: who
+ * comes back one by one is news, but Consul is ill.
  */
 const NEWS_INTERVAL_MS = 5;
 const NEWS_SHARE = 0.1;
 const NEWS_BURST_MS = 1_000;
+const ILL_MS = 5_000;
 /** Between polls that Consul cannot hold back, because it gave no index to wait for. */
 const BLIND_INTERVAL_MS = 1_000;
 /** What the network may take beyond Consul's own waiting time. */
@@ -90,7 +92,8 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
     while (!signal.aborted) {
       await (newsMs > 0 ? newsPace(newsMs, signal) : pace(POLL_INTERVAL_MS, signal));
       const { instances, index: next, tookMs } = await hear(index, reader, signal);
-      const isNews = known !== undefined && !sameInstances(known, instances);
+      const isWell = env.now() - lostMs > ILL_MS;
+      const isNews = isWell && known !== undefined && !sameInstances(known, instances);
       newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
       known = instances;
       if (instances.length === 0 && !believedEmpty) await refuseToGuess(signal);
