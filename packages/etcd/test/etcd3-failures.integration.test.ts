@@ -142,7 +142,8 @@ describe.skipIf(serverSkipped("etcd"))("what fails in etcd3", () => {
     for (let n = 0; n < 3; n++) {
       await past.revoke(key);
       expect(await past.has(key)).toBe(false);
-      expect(await until("it is back", () => past.has(key))).toBeLessThan(2_500);
+      // The renewal that finds out may be a second away, and the next try two more.
+      expect(await until("it is back", () => past.has(key))).toBeLessThan(4_000);
     }
     await registrar.deregister();
     expect(await past.has(key)).toBe(false);
