@@ -10,6 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import * as core from "@rollcall/core";
+import { median } from "./measuring/median.ts";
 import { record } from "./measuring/record.ts";
 import { PEERS } from "./pick/peers.ts";
 
@@ -117,8 +118,7 @@ function measure(name: string, size: number): string {
   const before = process.memoryUsage().heapUsed;
   for (let n = 0; n < BYTES_OF; n++) round();
   const bytes = (process.memoryUsage().heapUsed - before) / BYTES_OF;
-  const median = times.toSorted((a, b) => a - b)[ROUNDS >> 1] ?? 0;
-  return `${median.toFixed(1)} (${Math.round(bytes)})`;
+  return `${median(times).toFixed(1)} (${Math.round(bytes)})`;
 }
 
 const { values, positionals } = parseArgs({

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Instance, type Instancer, createCache, createEndpointer, createInstance } from "@rollcall/core";
 import { child } from "./measuring/child.ts";
+import { median } from "./measuring/median.ts";
 import { type Paired, paired } from "./measuring/paired.ts";
 import { record } from "./measuring/record.ts";
 import { bodyOf, checked, moved, multiply, realRecord } from "./updates/answers.ts";
@@ -85,6 +86,13 @@ async function longestTurn(run: () => Promise<unknown>): Promise<number> {
   return longest;
 }
 
+/** The middle of so many tries, as a cell of a table. */
+async function turnCell(tries: number, run: () => Promise<unknown>): Promise<string> {
+  const turns: number[] = [];
+  for (let round = 0; round < tries; round++) turns.push(await longestTurn(run));
+  return ` ${median(turns).toFixed(1)} |`;
+}
+
 async function answers(name: string, gate: string, other: Buffer, isNews: boolean): Promise<void> {
   const service = await followedService();
   const next = inTurns(plain, other);
@@ -96,9 +104,7 @@ async function answers(name: string, gate: string, other: Buffer, isNews: boolea
   if ((service.endpointer.endpoints !== endpoints) !== isNews || service.changes > changes !== isNews) {
     throw new Error(`${name}: ${isNews ? "not" : "wrongly"} published`);
   }
-  const turns: number[] = [];
-  for (let round = 0; round < 9; round++) turns.push(await longestTurn(() => service.answer(nextPieces())));
-  const more = ` ${turns.toSorted((a, b) => a - b)[4]?.toFixed(1)} |`;
+  const more = await turnCell(9, () => service.answer(nextPieces()));
   const parse = (): unknown => JSON.parse(next().toString());
   await row(name, gate, () => paired(() => service.answer(nextPieces()), parse), more);
   await service.close();
@@ -117,15 +123,9 @@ await answers("the output of each check changed", "", bodies.outputs, false);
     await service.answer(pieces);
     await service.close();
   };
-  const turns: number[] = [];
-  for (let round = 0; round < 5; round++) turns.push(await longestTurn(first));
+  const more = await turnCell(5, first);
   const parse = (): unknown => JSON.parse(plain.toString());
-  await row(
-    "the first answer, and 10,000 new endpoints",
-    "",
-    () => paired(first, parse, 10),
-    ` ${turns.toSorted((a, b) => a - b)[2]?.toFixed(1)} |`,
-  );
+  await row("the first answer, and 10,000 new endpoints", "", () => paired(first, parse, 10), more);
 }
 
 const instances = base.map(({ Service }, n) =>

@@ -1,6 +1,6 @@
 import { type IncomingMessage, Agent as HttpAgent, get } from "node:http";
 import { fixedInstancer, roundRobin } from "@rollcall/core";
-import { httpClient } from "@rollcall/http";
+import { type HttpClient, httpClient } from "@rollcall/http";
 import axios from "axios";
 import { BalancedPool, type Dispatcher, Pool } from "undici";
 
@@ -28,27 +28,10 @@ export const CALLERS: Readonly<Record<string, (ports: readonly number[]) => Call
     };
   },
 
-  "rollcall request": (ports) => {
-    const client = clientOf(ports);
-    return {
-      close: () => client.close(),
-      async call() {
-        const { body } = await client.request("/");
-        return body.text();
-      },
-    };
-  },
+  "rollcall request": (ports) => requesting(clientOf(ports)),
 
-  "rollcall request, adaptive": (ports) => {
-    const client = httpClient({ instancer: fixedInstancer("lorem", instancesAt(ports)) });
-    return {
-      close: () => client.close(),
-      async call() {
-        const { body } = await client.request("/");
-        return body.text();
-      },
-    };
-  },
+  "rollcall request, adaptive": (ports) =>
+    requesting(httpClient({ instancer: fixedInstancer("lorem", instancesAt(ports)) })),
 
   "rollcall dispatch": (ports) => {
     const client = clientOf(ports);
@@ -115,6 +98,16 @@ function instancesAt(ports: readonly number[]) {
 /** With everything that it does by default: retries, a deadline, a budget. */
 function clientOf(ports: readonly number[]) {
   return httpClient({ instancer: fixedInstancer("lorem", instancesAt(ports)), policy: roundRobin() });
+}
+
+function requesting(client: HttpClient): Caller {
+  return {
+    close: () => client.close(),
+    async call() {
+      const { body } = await client.request("/");
+      return body.text();
+    },
+  };
 }
 
 function inTurn<T>(values: readonly T[]): () => T {
