@@ -7,6 +7,7 @@ import {
   type Registry,
   bounded,
   checkOptions,
+  checkThat,
   createRegistry,
   is,
   resolveEnv,
@@ -86,21 +87,15 @@ const CHECKS: Readonly<Record<keyof ConsulRegistryOptions, Check>> = {
   stale: is.boolean,
   waitMs: is.number(1_000, 600_000),
   timeoutMs: is.number(1, MAX_MS),
-  maxConnections: (value, path) => {
-    if (!Number.isInteger(value) || (value as number) < 1) throw new InvalidOptionError(path, "an integer >= 1", value);
-  },
+  maxConnections: checkThat("an integer >= 1", (value) => Number.isInteger(value) && (value as number) > 0),
   check: checkConsulCheck,
   deregisterCriticalAfterMs: is.number(60_000, MAX_MS),
-  zoneKey: (value, path) => {
-    if (typeof value !== "string" || !isMetaKey(value)) throw new InvalidOptionError(path, META_KEY, value);
-  },
+  zoneKey: checkThat(META_KEY, (value) => typeof value === "string" && isMetaKey(value)),
   maxAnswerBytes: is.number(1),
-  client: (value, path) => {
-    const verbs = typeof value === "object" && value !== null ? (value as Partial<ConsulApi>) : {};
-    if (typeof verbs._get !== "function" || typeof verbs._put !== "function") {
-      throw new InvalidOptionError(path, "a client of npm consul", value);
-    }
-  },
+  client: checkThat("a client of npm consul", (value) => {
+    const verbs = Object(value) as Partial<ConsulApi>;
+    return typeof verbs._get === "function" && typeof verbs._put === "function";
+  }),
   env: is.env,
 };
 
@@ -164,7 +159,7 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
       );
     },
     async close() {
-      const bounds = { timeoutMs: CLOSE_MS, onTimeout: () => undefined, keepAlive: true };
+      const bounds = { timeoutMs: CLOSE_MS, onTimeout: () => undefined };
       const done = Promise.all([...background].map((each) => each.done));
       await bounded(env, bounds, () => done).catch(() => undefined);
       for (const each of background) each.cut();

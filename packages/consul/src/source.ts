@@ -3,8 +3,8 @@ import {
   type Instance,
   type NormalizedQuery,
   type Source,
-  channels,
-  messageOf,
+  noneUsable,
+  reportBad,
   sameInstance,
   sleep,
 } from "@rollcall/core";
@@ -164,14 +164,9 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
 
   function checked(headers: ConsulAnswer["headers"], decoded: DecodedAnswer): readonly Instance[] {
     const { instances, records, skipped, errors } = decoded;
-    if (skipped > 0) channels.badRecord.publish({ registry: "consul", service, skipped, errors });
+    reportBad("consul", service, errors, skipped);
     // An answer of nothing but junk must not pass for an empty one.
-    if (skipped > 0 && skipped === records) {
-      const cause = errors[0]?.error;
-      throw new ConsulError(`none of ${skipped} records of service "${service}" is usable: ${messageOf(cause)}`, {
-        cause,
-      });
-    }
+    if (skipped > 0 && skipped === records) throw noneUsable(ConsulError, service, skipped, errors[0]?.error);
     if (instances.length === 0 && headers["x-consul-results-filtered-by-acls"] === "true") {
       throw new ConsulError(`the token may not read service "${service}"`);
     }

@@ -3,6 +3,13 @@ import { InvalidOptionError } from "./errors.ts";
 /** Throws {@link InvalidOptionError} if `value`, found at `path`, is not what it should be. */
 export type Check = (value: unknown, path: string) => void;
 
+/** Makes a check of a test; `expected` says in words what passes it. */
+export function checkThat(expected: string, test: (value: unknown) => boolean): Check {
+  return (value, path) => {
+    if (!test(value)) throw new InvalidOptionError(path, expected, value);
+  };
+}
+
 /** Checks made by `required`, which `undefined` must not pass. */
 const REQUIRED = new WeakSet<Check>();
 
@@ -11,6 +18,30 @@ export function required(inner: Check): Check {
   const wrapped: Check = (value, path) => inner(value, path);
   REQUIRED.add(wrapped);
   return wrapped;
+}
+
+/** Makes a check for lists that are not empty, each entry of which passes `inner`; `what` names one of them. */
+export function listOf(what: string, inner: Check): Check {
+  return (value, path) => {
+    if (!Array.isArray(value) || value.length === 0) throw new InvalidOptionError(path, `at least one ${what}`, value);
+    const entries: readonly unknown[] = value;
+    for (const [index, entry] of entries.entries()) inner(entry, `${path}.${index}`);
+  };
+}
+
+/**
+ * For two options of which each needs the other; `path` as in {@link checkOptions}.
+ *
+ * @throws InvalidOptionError that names the one that is missing.
+ */
+export function checkPair(path: string, options: object, one: string, two: string): void {
+  const [missing, ...others] = [one, two].filter((key) => Reflect.get(options, key) === undefined);
+  if (missing === undefined || others.length > 0) return;
+  throw new InvalidOptionError(
+    path === "" ? missing : `${path}.${missing}`,
+    `both or none of ${one} and ${two}`,
+    undefined,
+  );
 }
 
 /**

@@ -1,50 +1,44 @@
 // The vocabulary of `checkOptions`, as the members of `is`: a module, and not an object, so that a bundle takes only those
 // that it needs.
-import { type Check, checkOptions, isRecord } from "./check-options.ts";
+import { type Check, checkOptions, checkThat, isRecord } from "./check-options.ts";
 import { InvalidOptionError } from "./errors.ts";
-
-function check(expected: string, test: (value: unknown) => boolean): Check {
-  return (value, path) => {
-    if (!test(value)) throw new InvalidOptionError(path, expected, value);
-  };
-}
 
 /** No scheme, path, user or white space; brackets only around a whole address. */
 const HOST = /^(?:[^\s/\\@?#[\]]+|\[[0-9a-fA-F:.%\w]+\])$/;
 
-const isString = /* @__PURE__ */ check("a string", (value) => typeof value === "string");
-const isBoolean = /* @__PURE__ */ check("true or false", (value) => typeof value === "boolean");
-const isFunction = /* @__PURE__ */ check("a function", (value) => typeof value === "function");
-const isObject = /* @__PURE__ */ check("an object", isRecord);
+const isString = /* @__PURE__ */ checkThat("a string", (value) => typeof value === "string");
+const isBoolean = /* @__PURE__ */ checkThat("true or false", (value) => typeof value === "boolean");
+const isFunction = /* @__PURE__ */ checkThat("a function", (value) => typeof value === "function");
+const isObject = /* @__PURE__ */ checkThat("an object", isRecord);
 
-export const nonEmptyString = /* @__PURE__ */ check(
+export const nonEmptyString = /* @__PURE__ */ checkThat(
   "a non-empty string",
   (value) => typeof value === "string" && value.trim() !== "",
 );
 
-export const array = /* @__PURE__ */ check("an array", (value) => Array.isArray(value));
+export const array = /* @__PURE__ */ checkThat("an array", (value) => Array.isArray(value));
 
-export const strings = /* @__PURE__ */ check(
+export const strings = /* @__PURE__ */ checkThat(
   "an array of strings",
   // Array.from: `every` alone skips the holes of a sparse array.
   (value) => Array.isArray(value) && Array.from(value).every((entry) => typeof entry === "string"),
 );
 
 /** Milliseconds: finite or `Infinity`, never negative. */
-export const durationMs = /* @__PURE__ */ check(
+export const durationMs = /* @__PURE__ */ checkThat(
   "a number of milliseconds >= 0",
   (value) => typeof value === "number" && value >= 0,
 );
 
-export const port = /* @__PURE__ */ check(
+export const port = /* @__PURE__ */ checkThat(
   "an integer from 1 to 65535",
   (value) => Number.isInteger(value) && between(value, 1, 65_535),
 );
 
-export const url = /* @__PURE__ */ check("an absolute http:// or https:// URL", isHttpUrl);
+export const url = /* @__PURE__ */ checkThat("an absolute http:// or https:// URL", isHttpUrl);
 
 /** A certificate or a key by its contents, as `node:tls` takes it: a name of a file would fail only when connecting. */
-export const pem = /* @__PURE__ */ check(
+export const pem = /* @__PURE__ */ checkThat(
   "a PEM text or a Buffer, not the name of a file",
   (value) => value instanceof Uint8Array || (typeof value === "string" && value.includes("-----BEGIN ")),
 );
@@ -61,20 +55,24 @@ export function host(value: unknown, path: string): void {
 }
 
 function isNumber(min: number, max = Infinity): Check {
-  return check(max === Infinity ? `a number >= ${min}` : `a number from ${min} to ${max}`, (value) =>
+  return checkThat(max === Infinity ? `a number >= ${min}` : `a number from ${min} to ${max}`, (value) =>
     between(value, min, max),
   );
 }
 
 export function oneOf(...values: readonly unknown[]): Check {
-  return check(values.map(String).join(" | "), (value) => values.includes(value));
+  return checkThat(values.map(String).join(" | "), (value) => values.includes(value));
 }
 
 /** The read half of a registry, as in {@link Source}. */
-export const source = /* @__PURE__ */ check("a source, with a watch method", (value) => hasMethods(value, ["watch"]));
+export const source = /* @__PURE__ */ checkThat("a source, with a watch method", (value) =>
+  hasMethods(value, ["watch"]),
+);
 
 /** The write half of a registry, as in {@link Sink}. */
-export const sink = /* @__PURE__ */ check("a sink, with a register method", (value) => hasMethods(value, ["register"]));
+export const sink = /* @__PURE__ */ checkThat("a sink, with a register method", (value) =>
+  hasMethods(value, ["register"]),
+);
 
 /** A registry as in {@link Registry}; the path names the method that is missing. */
 export function registry(value: unknown, path: string): void {
@@ -83,30 +81,34 @@ export function registry(value: unknown, path: string): void {
 }
 
 /** Who finds a service, as in {@link Instancer}. */
-export const instancer = /* @__PURE__ */ check('an instancer, such as registry.instancer("lorem")', (value) =>
+export const instancer = /* @__PURE__ */ checkThat('an instancer, such as registry.instancer("lorem")', (value) =>
   hasMethods(value, ["subscribe"]),
 );
 
 /** Who keeps the clients, as in {@link Endpointer}. */
-export const endpointer = /* @__PURE__ */ check(
+export const endpointer = /* @__PURE__ */ checkThat(
   "an endpointer, with a list of endpoints",
   (value) => isRecord(value) && Array.isArray(Reflect.get(value, "endpoints")),
 );
 
 /** Who chooses endpoints, as in {@link Balancer}. */
-export const balancer = /* @__PURE__ */ check("a balancer, with a pick method", (value) => hasMethods(value, ["pick"]));
+export const balancer = /* @__PURE__ */ checkThat("a balancer, with a pick method", (value) =>
+  hasMethods(value, ["pick"]),
+);
 
 /** A policy as in {@link Policy}. */
-export const policy = /* @__PURE__ */ check("a policy, such as roundRobin()", (value) => hasMethods(value, ["create"]));
+export const policy = /* @__PURE__ */ checkThat("a policy, such as roundRobin()", (value) =>
+  hasMethods(value, ["create"]),
+);
 
 /** A retry budget as in {@link RetryBudget}, or none. */
-export const budget = /* @__PURE__ */ check(
+export const budget = /* @__PURE__ */ checkThat(
   "a retry budget or false",
   (value) => value === false || hasMethods(value, ["deposit", "withdraw"]),
 );
 
 /** An environment as in {@link Env}, whole or in part. */
-export const env = /* @__PURE__ */ check(
+export const env = /* @__PURE__ */ checkThat(
   "an object with now, random and after functions",
   (value) =>
     isRecord(value) &&

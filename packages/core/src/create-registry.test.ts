@@ -361,6 +361,15 @@ describe("closing a registry", () => {
     expect([ends, clock.pending]).toEqual([["connection"], 0]);
   });
 
+  it("keeps the process alive while it closes, but not for ever", async () => {
+    const { clock, registry } = setup({ close: () => new Promise(() => undefined) });
+    void registry.close();
+    await clock.advance(9_999);
+    expect(clock.keptAlive).toBe(1);
+    await clock.advance(1);
+    expect(clock.pending).toBe(0);
+  });
+
   it("rejects if the connection cannot be closed, after everything else is", async () => {
     const failure = new Error("stuck");
     const { sink, registry } = setup({ close: () => Promise.reject(failure) });

@@ -1,4 +1,4 @@
-import type { Env } from "./env.ts";
+import { type Env, resolveEnv } from "./env.ts";
 import { ClosedError } from "./errors.ts";
 import { type Instance, createInstance } from "./instance.ts";
 import { type Instancer, type InstancerOptions, createInstancer } from "./instancer.ts";
@@ -8,6 +8,9 @@ import { type Registrar, createRegistrar } from "./registrar.ts";
 import type { Registry, ServiceQuery } from "./registry.ts";
 import type { Sink } from "./sink.ts";
 import type { Source } from "./source.ts";
+
+/** Closing keeps the process alive for as long: well beyond what any of it takes. */
+const CLOSE_MS = 10_000;
 
 /** A {@link ServiceQuery} with its defaults filled in, its tags sorted and each there once. */
 export interface NormalizedQuery {
@@ -83,8 +86,13 @@ export function createRegistry(parts: RegistryParts): Registry {
     },
     ...closable(async () => {
       closed = true;
-      await Promise.all([...shared.values(), ...registrars].map((each) => each.close()));
-      await parts.close?.();
+      const letGo = resolveEnv(env).after(CLOSE_MS, () => undefined, { keepAlive: true });
+      try {
+        await Promise.all([...shared.values(), ...registrars].map((each) => each.close()));
+        await parts.close?.();
+      } finally {
+        letGo();
+      }
     }),
   };
 }

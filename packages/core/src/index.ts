@@ -73,7 +73,19 @@ export { type Bounds, bounded } from "./bounded.ts";
 export type { Scope } from "./bounded-work.ts";
 export { untilAborted } from "./abort.ts";
 export { closable } from "./lifecycle.ts";
-export { type Check, checkOptions, is, required } from "./options.ts";
+export { type Check, checkOptions, checkPair, checkThat, is, listOf, required } from "./options.ts";
+export {
+  type Host,
+  type ServerDefaults,
+  type ServerOptions,
+  type Servers,
+  serverChecks,
+  serversOf,
+} from "./servers.ts";
+export { Connection } from "./connection.ts";
+export { Session, type SessionOptions } from "./session.ts";
+export { decodeRecord, parseRecord } from "./record.ts";
+export { type FailureClass, type Reading, noneUsable, readRecord, readingsOf, reportBad } from "./reading.ts";
 export { CLIENT_CHECKS } from "./client.ts";
 export { INSTANCE_CHECKS, sameInstance } from "./instance.ts";
 export { messageOf } from "./errors.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { InvalidOptionError } from "./errors.ts";
-import { type Check, checkOptions, is, required } from "./options.ts";
+import { type Check, checkOptions, checkPair, checkThat, is, listOf, required } from "./options.ts";
 
 /** What is wrong with the value, or undefined if nothing is. */
 function problem(check: Check, value: unknown): InvalidOptionError | undefined {
@@ -131,5 +131,43 @@ describe("checkOptions", () => {
   it("does not require an option because it is required elsewhere", () => {
     required(is.string);
     expect(() => checkOptions("", {}, { name: is.string })).not.toThrow();
+  });
+});
+
+describe("listOf", () => {
+  const check = listOf("host", is.host);
+
+  it("takes a list of what passes the inner check", () => {
+    expect(problem(check, ["a"])).toBeUndefined();
+  });
+
+  it("names the entry that is wrong, also one that is missing", () => {
+    expect(problem(check, ["a", "b c"])?.path).toBe("x.1");
+    expect(problem(check, Array<string>(1))?.path).toBe("x.0");
+  });
+
+  it("refuses an empty list, and what is none", () => {
+    expect(problem(check, [])).toMatchObject({ path: "x", expected: "at least one host" });
+    expect(problem(check, "a")?.path).toBe("x");
+  });
+});
+
+describe("checkPair", () => {
+  it.each<[string, object, string | undefined]>([
+    ["", {}, undefined],
+    ["", { a: 1, b: 2 }, undefined],
+    ["", { a: 1, b: undefined }, "b"],
+    ["tls", { b: 0 }, "tls.a"],
+  ])("names, below %j, what is missing in %j", (path, options, missing) => {
+    const check: Check = () => checkPair(path, options, "a", "b");
+    expect(problem(check, undefined)?.path).toBe(missing);
+  });
+});
+
+describe("checkThat", () => {
+  it("makes a check of a test, and of its words an error", () => {
+    const check = checkThat("an even number", (value) => Number(value) % 2 === 0);
+    expect(problem(check, 2)).toBeUndefined();
+    expect(problem(check, 3)).toMatchObject({ path: "x", expected: "an even number", got: 3 });
   });
 });

@@ -15,7 +15,7 @@ const entryOf = (key: string | Buffer, value: string | Buffer, service = "lorem"
   });
 const instanceOf = (value: string, key = "/s/lorem/a") => {
   const entry = entryOf(key, value);
-  return "instance" in entry ? entry.instance : expect.unreachable(String(entry.error));
+  return entry.instance ?? expect.unreachable(String(entry.error));
 };
 const roundTrip = (init: InstanceInit) => {
   const instance = createInstance(init);

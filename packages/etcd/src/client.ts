@@ -1,4 +1,4 @@
-import { type Instance, type InstanceInit, InvalidOptionError, createInstance } from "@rollcall/core";
+import { type Instance, InvalidOptionError, type Reading, decodeRecord, parseRecord } from "@rollcall/core";
 import type { AuthClient, IKeyValue, KVClient, LeaseClient, MaintenanceClient, WatchClient } from "etcd3";
 
 /** What is used of a client of npm `etcd3`. */
@@ -14,16 +14,6 @@ export interface EtcdApi {
 export interface KeyRange {
   readonly key: Buffer;
   readonly range_end: Buffer;
-}
-
-/** A key and what is known by it: an instance, or why it is none. */
-export type Entry = { readonly instance: Instance } | BadEntry;
-
-export interface BadEntry {
-  readonly record: unknown;
-  readonly error: unknown;
-  /** The key cannot be an instance's, whatever is there: another program's, which says nothing of the service. */
-  readonly foreign: boolean;
 }
 
 /**
@@ -47,57 +37,19 @@ export function encodeInstance(instance: Instance): Buffer {
 }
 
 /**
- * Reads what is under a key: a JSON record as {@link encodeInstance} writes it, in which only `host` and `port` must be
- * there (what it has besides is ignored), or, as go-kit and others write, a plain `host:port` or an absolute URL, which
- * becomes the metadatum `url`. Never throws: what makes no sense is an entry too, with the reason.
+ * Reads what is under a key: one of core's records (see `parseRecord`), as {@link encodeInstance}, go-kit and others write
+ * them. The id is the record's, or else the last part of the key. Never throws: what makes no sense is a reading too.
  */
-export function decodeEntry(range: KeyRange, service: string, { key, value }: IKeyValue): Entry {
+export function decodeEntry(range: KeyRange, service: string, { key, value }: IKeyValue): Reading {
   const name = key.subarray(range.key.length).toString();
   const foreign = name === "" || name.includes("/");
   try {
     if (foreign) throw new InvalidOptionError("key", "<prefix>/<service>/<id>", key.toString());
-    return { instance: decodeInstance(unescape(name), service, value.toString()) };
+    return { instance: decodeRecord(parseRecord(value.toString()), service, unescape(name)) };
   } catch (error) {
     return { record: { key: key.toString(), value: value.toString() }, error, foreign };
   }
 }
-
-function decodeInstance(id: string, service: string, value: string): Instance {
-  const text = value.trim();
-  if (!text.startsWith("{")) return createInstance({ service, id, ...decodeAddress(text) });
-  const record = JSON.parse(text) as Record<string, unknown>;
-  if (record["service"] !== undefined && record["service"] !== service) {
-    throw new InvalidOptionError("service", JSON.stringify(service), record["service"]);
-  }
-  const init: Record<keyof InstanceInit, unknown> = {
-    service,
-    id: record["id"] ?? id,
-    host: record["host"],
-    port: record["port"],
-    weight: record["weight"] ?? undefined,
-    zone: record["zone"] ?? undefined,
-    tags: record["tags"] ?? undefined,
-    metadata: record["metadata"] ?? undefined,
-  };
-  // Nothing is known of the types yet: createInstance checks every field, and throws.
-  return createInstance(init as InstanceInit);
-}
-
-function decodeAddress(text: string): Pick<InstanceInit, "host" | "port" | "metadata"> {
-  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
-  if (!/^[^\s/]+:\d{1,5}$/.test(text) && !isUrl) {
-    throw new InvalidOptionError("value", "a JSON record, host:port or a URL", text);
-  }
-  const url = new URL(isUrl ? text : `tcp://${text}`);
-  const port = url.port === "" ? DEFAULT_PORTS.get(url.protocol) : Number(url.port);
-  if (port === undefined) throw new InvalidOptionError("value", "an address with a port", text);
-  return { host: url.hostname, port, ...(isUrl ? { metadata: { url: text } } : {}) };
-}
-
-const DEFAULT_PORTS: ReadonlyMap<string, number> = new Map([
-  ["http:", 80],
-  ["https:", 443],
-]);
 
 function escape(name: string): string {
   return name.replaceAll("%", "%25").replaceAll("/", "%2F");

@@ -108,7 +108,7 @@ describe("an etcd connection", () => {
       const session = await next;
       seen.push(session.host);
       await clock.advance(2_000);
-      void session.end(new Error("broken"));
+      session.end(new Error("broken"));
     }
     expect(seen).toEqual(["a", "b", "a", "b"]);
   });
@@ -120,7 +120,7 @@ describe("an etcd connection", () => {
     dialled[0]?.answer();
     const session = await first;
     await clock.advance(1_500);
-    void session.end(new Error("broken"));
+    session.end(new Error("broken"));
     void connection.session(never).catch(() => undefined);
     await clock.advance(999);
     expect(dialled.length).toBe(1);

@@ -1,19 +1,18 @@
-import { createInstance } from "@rollcall/core";
+import { type Reading, createInstance } from "@rollcall/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Entry } from "./client.ts";
 import { EntrySet } from "./entry-set.ts";
 
-const good = (port: number, ...tags: string[]): Entry => ({
+const good = (port: number, ...tags: string[]): Reading => ({
   instance: createInstance({ service: "lorem", host: "10.0.0.1", port, tags }),
 });
-const bad = (reason: string, foreign = false): Entry => ({ record: {}, error: new Error(reason), foreign });
+const bad = (reason: string, foreign = false): Reading => ({ record: {}, error: new Error(reason), foreign });
 
 /** The same, found in the plainest way. */
-function plainly(entries: ReadonlyMap<string, Entry>, tags: readonly string[]): unknown {
+function plainly(entries: ReadonlyMap<string, Reading>, tags: readonly string[]): unknown {
   const all = [...entries.values()];
-  const instances = all.flatMap((entry) => ("instance" in entry ? [entry.instance] : []));
-  const errors = all.filter((entry) => "error" in entry && !entry.foreign);
+  const instances = all.flatMap(({ instance }) => instance ?? []);
+  const errors = all.filter((entry) => "error" in entry && entry.foreign !== true);
   if (instances.length === 0 && errors.length > 0) return `none of ${errors.length}`;
   return new Set(instances.filter((instance) => tags.every((tag) => instance.tags.includes(tag))));
 }
@@ -32,7 +31,7 @@ describe("EntrySet", () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 30 }), fc.subarray(["a", "b"]), (commands, tags) => {
         const set = new EntrySet("lorem", tags);
-        const entries = new Map<string, Entry>();
+        const entries = new Map<string, Reading>();
         for (const one of commands) {
           if (one === "clear") {
             set.clear();

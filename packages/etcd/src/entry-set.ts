@@ -1,5 +1,4 @@
-import { type Instance, messageOf } from "@rollcall/core";
-import type { Entry } from "./client.ts";
+import { type Instance, type Reading, noneUsable } from "@rollcall/core";
 import { EtcdError } from "./etcd-error.ts";
 
 /**
@@ -22,14 +21,14 @@ export class EntrySet {
     this.#tags = tags;
   }
 
-  set(key: string, entry: Entry): void {
+  set(key: string, entry: Reading): void {
     this.#forget(key);
     let wanted: Wanted | undefined;
-    if ("instance" in entry) {
+    const { instance } = entry;
+    if (instance !== undefined) {
       this.#good++;
-      const { instance } = entry;
       if (this.#tags.every((tag) => instance.tags.includes(tag))) wanted = { instance, place: this.#wanted.length };
-    } else if (!entry.foreign) this.#bad++;
+    } else if (entry.foreign !== true) this.#bad++;
     if (wanted !== undefined) this.#wanted.push(wanted);
     this.#records.set(key, { entry, wanted });
   }
@@ -53,13 +52,8 @@ export class EntrySet {
    */
   instances(): readonly Instance[] {
     if (this.#good === 0 && this.#bad > 0) {
-      const errors = [...this.#records.values()].flatMap(({ entry }) =>
-        "error" in entry && !entry.foreign ? [entry.error] : [],
-      );
-      const [cause] = errors;
-      throw new EtcdError(`none of ${this.#bad} records of service "${this.#service}" is usable: ${messageOf(cause)}`, {
-        cause,
-      });
+      const first = [...this.#records.values()].find(({ entry }) => entry.foreign !== true);
+      throw noneUsable(EtcdError, this.#service, this.#bad, first?.entry.error);
     }
     return this.#wanted.map(({ instance }) => instance);
   }
@@ -68,8 +62,8 @@ export class EntrySet {
     const record = this.#records.get(key);
     if (record === undefined) return;
     const { entry, wanted } = record;
-    if ("instance" in entry) this.#good--;
-    else if (!entry.foreign) this.#bad--;
+    if (entry.instance !== undefined) this.#good--;
+    else if (entry.foreign !== true) this.#bad--;
     if (wanted === undefined) return;
     // The last one takes its place, so that no other has to move.
     const last = this.#wanted.pop();
@@ -80,7 +74,7 @@ export class EntrySet {
 }
 
 interface Kept {
-  readonly entry: Entry;
+  readonly entry: Reading;
   /** If it was asked for. */
   readonly wanted: Wanted | undefined;
 }

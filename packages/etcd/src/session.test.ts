@@ -14,7 +14,7 @@ async function setUp(user?: { name: string; password: string }, clock: ManualClo
   const fake = await fakeEtcd(WELL);
   const dialled = fake.dial();
   const session = new EtcdSession(dialled, { timeoutMs: 5_000, user, env: clock.env });
-  open.push(fake, { [Symbol.asyncDispose]: () => session.end(new Error("the test is over")) });
+  open.push(fake, { [Symbol.asyncDispose]: () => session.close(new Error("the test is over")) });
   const read = (signal = never) =>
     session.call(
       "reading",
@@ -83,7 +83,7 @@ describe("an etcd session", () => {
     expect([session.open, dialled.closed]).toEqual([false, 1]);
     expect(await failure(read())).toMatchObject({ code }); // says why, and asks nothing any more
     expect(fake.calls.length).toBe(1);
-    await session.end(new Error("again"));
+    await session.close(new Error("again"));
     expect(dialled.closed).toBe(1);
   });
 

@@ -1,5 +1,5 @@
 import { type CallOptions, InterceptingCall, type Interceptor, type StatusObject, status } from "@grpc/grpc-js";
-import { type Env, TimeoutError, bounded, isDiscoveryError, messageOf } from "@rollcall/core";
+import { Session, type SessionOptions, messageOf } from "@rollcall/core";
 import type { IWatchCreateRequest } from "etcd3";
 import type { EtcdApi } from "./client.ts";
 import { EtcdError, isConnectionError } from "./etcd-error.ts";
@@ -21,24 +21,15 @@ export interface EtcdUser {
   readonly password: string;
 }
 
-export interface EtcdSessionOptions {
-  /** How long etcd may take for an answer. */
-  readonly timeoutMs: number;
+export interface EtcdSessionOptions extends SessionOptions {
   readonly user?: EtcdUser | undefined;
-  readonly env: Env;
 }
 
 /** One request. */
 export type EtcdRequest<T> = (api: EtcdApi, options: CallOptions) => Promise<T>;
 
-const YOUNG_MS = 2_000;
-
-/**
- * One connection to one host, from its first answer to its first failure. It is never mended: whatever shows that it is
- * ill (a connection error, an answer that does not come) ends it, with all that goes on over it, and the next user gets
- * a new one, maybe to another host.
- */
-export class EtcdSession {
+/** One connection to one host: requests, each with the user's token, and one stream for all watchers. */
+export class EtcdSession extends Session {
   readonly host: string;
   readonly #dialled: Dialled;
   readonly #options: EtcdSessionOptions;
@@ -47,32 +38,18 @@ export class EtcdSession {
   #stream: Promise<WatchStream> | undefined;
   /** All that have not ended. */
   readonly #streams = new Set<WatchStream>();
-  /** When the last message came, whatever it was. */
-  #heardMs = -Infinity;
-  readonly #bornMs: number;
-  #diedYoungMs: number | undefined;
-  readonly #ended = new AbortController();
   #closing: Promise<void> = Promise.resolve();
 
   constructor(dialled: Dialled, options: EtcdSessionOptions) {
+    super("etcd", options);
     this.host = dialled.host;
     this.#dialled = dialled;
     this.#options = options;
-    this.#bornMs = options.env.now();
     void dialled.lost?.then(() => this.end(new EtcdError(`the connection to ${dialled.host} was lost`)));
   }
 
-  /** When it ended, if that was soon after it began: the next one may not do better. */
-  get diedYoungMs(): number | undefined {
-    return this.#diedYoungMs;
-  }
-
-  get open(): boolean {
-    return !this.#ended.signal.aborted;
-  }
-
   /** Resolves when the host does what it is for: it lets the user in, or says how it is. */
-  async begin(signal: AbortSignal): Promise<void> {
+  override async begin(signal: AbortSignal): Promise<void> {
     if (this.#options.user === undefined) {
       await this.call(`asking ${this.host}`, (api, options) => api.maintenance.status(options), signal);
     } else {
@@ -87,7 +64,7 @@ export class EtcdSession {
    * when it restarts) is exchanged for a new one, once.
    */
   call<T>(what: string, request: EtcdRequest<T>, signal: AbortSignal): Promise<T> {
-    return this.#bounded(what, signal, async (inner) => {
+    return this.bounded(what, signal, async (inner) => {
       const token = this.#token;
       try {
         return await this.#send(what, request, await token, inner);
@@ -95,7 +72,7 @@ export class EtcdSession {
         const { user } = this.#options;
         if (user === undefined || !isUnauthenticated(error)) throw error;
         // Others may have seen it before.
-        if (this.#token === token) this.#token = this.#authenticate(user, this.#ended.signal);
+        if (this.#token === token) this.#token = this.#authenticate(user, this.ended);
         return await this.#send(what, request, await this.#token, inner);
       }
     });
@@ -124,7 +101,7 @@ export class EtcdSession {
   async watch(what: string, request: IWatchCreateRequest, signal: AbortSignal) {
     let watch: Watch | undefined;
     try {
-      return await this.#bounded(what, signal, async (inner) => {
+      return await this.bounded(what, signal, async (inner) => {
         for (;;) {
           const isNew = this.#stream === undefined;
           const opening = (this.#stream ??= this.#openStream(what));
@@ -146,16 +123,20 @@ export class EtcdSession {
     }
   }
 
-  /** Throws the connection away; resolves when nothing is left of it. */
-  end(reason: unknown): Promise<void> {
-    if (this.open) {
-      const nowMs = this.#options.env.now();
-      if (nowMs - this.#bornMs < YOUNG_MS) this.#diedYoungMs = nowMs;
-      this.#ended.abort(reason);
-      for (const stream of this.#streams) stream.close(reason);
-      this.#closing = this.#dialled.close();
-    }
+  override end(reason: unknown): void {
+    if (!this.open) return;
+    super.end(reason);
+    for (const stream of this.#streams) stream.close(reason);
+    this.#closing = this.#dialled.close();
+  }
+
+  override close(reason: unknown): Promise<void> {
+    this.end(reason);
     return this.#closing;
+  }
+
+  protected override isFatal(error: unknown): boolean {
+    return isConnectionError(error);
   }
 
   #openStream(what: string): Promise<WatchStream> {
@@ -163,13 +144,13 @@ export class EtcdSession {
       const duplex = await api.watchClient.watch(options);
       const stream = new WatchStream(duplex, (error) => {
         this.#streams.delete(stream);
-        if (error !== undefined) void this.end(error);
+        if (error !== undefined) this.end(error);
       });
       this.#streams.add(stream);
-      if (!this.open) stream.close(this.#ended.signal.reason);
+      if (!this.open) stream.close(this.ended.reason);
       return stream;
     };
-    const opening = this.#token.then((token) => this.#send(what, open, token, this.#ended.signal));
+    const opening = this.#token.then((token) => this.#send(what, open, token, this.ended));
     opening.catch(() => {
       if (this.#stream === opening) this.#stream = undefined;
     });
@@ -180,14 +161,12 @@ export class EtcdSession {
     const request: EtcdRequest<string> = async (api, options) =>
       (await api.auth.authenticate({ name, password }, options)).token;
     const token = this.#send(`authenticating "${name}" at ${this.host}`, request, undefined, signal);
-    token.catch((error: unknown) => void this.end(error));
+    token.catch((error: unknown) => this.end(error));
     return token;
   }
 
   async #send<T>(what: string, request: EtcdRequest<T>, token: string | undefined, signal: AbortSignal): Promise<T> {
-    const { options, outcome } = carry(token, signal, () => {
-      this.#heardMs = this.#options.env.now();
-    });
+    const { options, outcome } = carry(token, signal, () => this.heard());
     try {
       return await request(this.#dialled.api, options);
     } catch (cause) {
@@ -195,31 +174,6 @@ export class EtcdSession {
       const { code, details } = outcome() ?? {};
       const said = code === undefined ? messageOf(cause) : `${details || "no answer"} (${status[code]})`;
       throw new EtcdError(`${what}: ${said}`, { cause, code });
-    }
-  }
-
-  /**
-   * Ends with the session; and ends the session if it is to blame: for a time that is over, whoever's it was, only if
-   * nothing at all has come since. One long answer must not cost all others their watch.
-   */
-  async #bounded<T>(what: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { env, timeoutMs } = this.#options;
-    const ended = this.#ended.signal;
-    const startMs = env.now();
-    const onTimeout = (): unknown => new TimeoutError(`etcd: ${what}`, timeoutMs);
-    const cut = new AbortController();
-    const onAbort = (): void => cut.abort(signal.aborted ? signal.reason : ended.reason);
-    for (const each of [signal, ended]) each.addEventListener("abort", onAbort);
-    if (signal.aborted || ended.aborted) onAbort();
-    try {
-      return await bounded(env, { timeoutMs, onTimeout, signal: cut.signal }, (scope) => work(scope.signal));
-    } catch (error) {
-      const isLate = isDiscoveryError(error, "TIMEOUT");
-      const isToBlame = isLate ? this.#heardMs < startMs : !signal.aborted && isConnectionError(error);
-      if (isToBlame) void this.end(error);
-      throw error;
-    } finally {
-      for (const each of [signal, ended]) each.removeEventListener("abort", onAbort);
     }
   }
 }

@@ -20,11 +20,7 @@ async function watching(
   const fake = await fakeEtcd({ ...WELL, Range: (call) => call.reply({ kvs }) });
   const env = more.clock?.env ?? systemEnv;
   const connection = new EtcdConnection({ hosts: ["h"], dial: () => fake.dial(), timeoutMs: 5_000, env });
-  const source = etcdSource(
-    connection,
-    { service: "lorem", tags: [], passingOnly: true, ...more.query },
-    { prefix: "/s", relistMs: 45_000, env },
-  );
+  const source = etcdSource(connection, { service: "lorem", tags: [], passingOnly: true, ...more.query }, "/s", 45_000);
   const ending = new AbortController();
   const steps = source.watch(ending.signal)[Symbol.asyncIterator]();
   open.push(fake, {

@@ -1,21 +1,9 @@
-import { type Env, type Instance, type NormalizedQuery, type Source, channels } from "@rollcall/core";
+import { type Instance, type NormalizedQuery, type Reading, type Source, reportBad } from "@rollcall/core";
 import type { IKeyValue, IWatchResponse } from "etcd3";
-import { type BadEntry, decodeEntry, rangeOf } from "./client.ts";
+import { decodeEntry, rangeOf } from "./client.ts";
 import type { EtcdConnection } from "./connection.ts";
 import { EntrySet } from "./entry-set.ts";
 import { EtcdError } from "./etcd-error.ts";
-
-/** How an {@link etcdSource} reads. */
-export interface EtcdSourceOptions {
-  /** Before `/<service>/<id>`; does not end with a slash. */
-  readonly prefix: string;
-  /** How often everything is read again although the watch says nothing. */
-  readonly relistMs: number;
-  readonly env: Env;
-}
-
-/** Enough to see what is wrong; a list of 100,000 bad records must not become 100,000 messages. */
-const MAX_REPORTED = 10;
 
 /**
  * Reads one service: a list of its keys, and then a watch from the next revision on, whose changes are applied to the
@@ -26,10 +14,14 @@ const MAX_REPORTED = 10;
  * would be wrong; everything else that goes wrong throws. Neither is mended here: core watches anew, with a new list,
  * and never from an old revision, which in a restored etcd would mean for ever.
  */
-export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, options: EtcdSourceOptions): Source {
-  const { service, tags } = query;
-  const { env } = options;
-  const range = rangeOf(options.prefix, service);
+export function etcdSource(
+  connection: EtcdConnection,
+  { service, tags }: NormalizedQuery,
+  prefix: string,
+  relistMs: number,
+): Source {
+  const { env } = connection;
+  const range = rangeOf(prefix, service);
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
     // The list and the changes come from one member: another one may be behind.
@@ -53,12 +45,12 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       cluster = header.cluster_id;
       listed = newest = revision;
       entries.clear();
-      const bad: BadEntry[] = [];
+      const bad: Reading[] = [];
       for (const kv of kvs) put(kv, bad);
-      report(bad);
+      reportBad("etcd", service, bad);
       return true;
     };
-    const put = (kv: IKeyValue, bad: BadEntry[]): void => {
+    const put = (kv: IKeyValue, bad: Reading[]): void => {
       const entry = decodeEntry(range, service, kv);
       entries.set(kv.key.toString("latin1"), entry);
       if ("error" in entry) bad.push(entry);
@@ -69,14 +61,14 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
      */
     const apply = ({ header, events }: IWatchResponse): boolean => {
       let isNews = false;
-      const bad: BadEntry[] = [];
+      const bad: Reading[] = [];
       for (const { type, kv } of events) {
         if (BigInt(kv.mod_revision) <= listed) continue;
         isNews = true;
         if (type === "Delete") entries.delete(kv.key.toString("latin1"));
         else put(kv, bad);
       }
-      report(bad);
+      reportBad("etcd", service, bad);
       const revision = BigInt(header.revision);
       if (revision > newest) newest = revision;
       return isNews;
@@ -102,7 +94,7 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
           if (canceled) throw new EtcdError(`etcd ended the watch of service "${service}": ${cancel_reason}`);
           if (apply(response)) yield entries.instances();
         }
-        cancelRelist ??= env.after(options.relistMs * (0.75 + env.random() / 2), () => {
+        cancelRelist ??= env.after(relistMs * (0.75 + env.random() / 2), () => {
           cancelRelist = undefined;
           changes.nudge();
         });
@@ -113,16 +105,6 @@ export function etcdSource(connection: EtcdConnection, query: NormalizedQuery, o
       signal.removeEventListener("abort", onAbort);
       changes.cancel(signal.reason);
     }
-  }
-
-  function report(bad: readonly BadEntry[]): void {
-    if (bad.length === 0) return;
-    channels.badRecord.publish({
-      registry: "etcd",
-      service,
-      skipped: bad.length,
-      errors: bad.slice(0, MAX_REPORTED).map(({ record, error }) => ({ record, error })),
-    });
   }
 
   return { name: "etcd", watch };
