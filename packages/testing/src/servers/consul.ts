@@ -11,6 +11,8 @@ import type { TestServer, TestServerOptions } from "./test-server.ts";
 export interface ConsulOptions extends TestServerOptions {
   /** The ACL token that the readiness probe uses, if `args` switch access control on. Default: `CONSUL_HTTP_TOKEN`. */
   readonly token?: string | undefined;
+  /** Where its DNS listens, by UDP and TCP. Default: nowhere. An address from the environment and Docker are passed over. */
+  readonly dnsPort?: number | undefined;
 }
 
 /** What the readiness probe registers for a moment. */
@@ -36,8 +38,12 @@ const PROBE = `rollcall-probe-${process.pid}`;
  * ```
  */
 export function startConsul(options: ConsulOptions = {}): Promise<TestServer> {
-  const kind = consulKind(options.token ?? process.env["CONSUL_HTTP_TOKEN"]);
-  return startServer(kind, options, { token: is.nonEmptyString });
+  const { token = process.env["CONSUL_HTTP_TOKEN"], dnsPort, args = [] } = options;
+  const checks = { token: is.nonEmptyString, dnsPort: is.port };
+  if (dnsPort === undefined) return startServer(consulKind(token), options, checks);
+  // Of a container only one port can be reached.
+  const kind = { ...consulKind(token), image: undefined };
+  return startServer(kind, { ...options, args: [`-dns-port=${dnsPort}`, ...args] }, checks);
 }
 
 /** Consul, as the finder sees it. */

@@ -1,6 +1,7 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { unpackDebian } from "./debian-packages.ts";
 
@@ -62,6 +63,27 @@ describe.skipIf(process.platform === "win32")("unpackDebian", () => {
     const binaries = await Promise.all(Array.from({ length: 6 }, () => unpackDebian(debian, cache, env)));
     expect(new Set(binaries).size).toBe(1);
     expect(await readdir(cache)).toEqual([`debian-bullseye-consul-${process.arch}`]);
+  });
+
+  it("lets links lead to what was unpacked, not to what the machine has there", async () => {
+    await aptGet(DOWNLOAD);
+    await tool(
+      "dpkg-deb",
+      `${EXTRACT}; mkdir -p "$3/etc"; echo ours > "$3/etc/passwd"; cd "$3/usr"
+      ln -s /etc/passwd there; ln -s /etc/group elsewhere; ln -s bin/consul here`,
+    );
+    const usr = join(dirname(await unpackDebian(debian, cache, env)), "..");
+    expect(await readFile(join(usr, "there"), "utf8")).toBe("ours\n");
+    expect(await readlink(join(usr, "elsewhere"))).toBe("/etc/group");
+    expect(await readlink(join(usr, "here"))).toBe("bin/consul");
+  });
+
+  it("makes the binary of packages that have none that runs there", async () => {
+    await aptGet(DOWNLOAD);
+    await tool("dpkg-deb", `mkdir -p "$3/usr/share"`);
+    const launcher = "#!/bin/sh\necho launched $1\n";
+    const binary = await unpackDebian({ ...debian, binary: "usr/lib/it/run", launcher }, cache, env);
+    expect(execFileSync(binary, ["well"], { encoding: "utf8" })).toBe("launched well\n");
   });
 
   it("goes on to the next archive, and tells about all of them if none has the packages", async () => {

@@ -1,6 +1,19 @@
 import { execFile } from "node:child_process";
-import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import {
+  access,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, isAbsolute, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { messageOf } from "@rollcall/core";
 import {
@@ -94,6 +107,23 @@ async function fetchAndUnpack(
   await apt("download", ...debian.packages);
   for (const name of (await readdir(work)).filter((entry) => entry.endsWith(".deb"))) {
     await run("dpkg-deb", ["--extract", join(work, name), root], env);
+  }
+  await relink(root);
+  if (debian.launcher === undefined) return;
+  const binary = join(root, debian.binary);
+  await mkdir(dirname(binary), { recursive: true });
+  await writeFile(binary, debian.launcher, { mode: 0o755 });
+}
+
+/** Lets links to `/etc/…` lead to where that was unpacked; what the packages do not have stays as it is. */
+async function relink(root: string): Promise<void> {
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    if (!entry.isSymbolicLink()) continue;
+    const link = join(entry.parentPath, entry.name);
+    const target = await readlink(link);
+    if (!isAbsolute(target) || !(await lstat(join(root, target)).catch(() => undefined))) continue;
+    await unlink(link);
+    await symlink(relative(entry.parentPath, join(root, target)), link);
   }
 }
 

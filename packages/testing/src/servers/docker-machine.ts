@@ -31,7 +31,7 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
   const { kind, image, hostPort, keepData, args } = options;
   const { GenericContainer, getContainerRuntimeClient, Wait } = await loadTestcontainers();
   const client = await getContainerRuntimeClient();
-  const { ports } = kind.image;
+  const { ports = {}, entrypoint = kind.binary.name } = kind.image ?? {};
   const command = await kind.command({
     binary: undefined,
     clientHost: "0.0.0.0",
@@ -51,7 +51,7 @@ export async function dockerMachine(options: DockerMachineOptions): Promise<{ ma
     const label = randomUUID();
     const container = new GenericContainer(image)
       .withLabels({ [LABEL]: label })
-      .withEntrypoint([kind.binary.name])
+      .withEntrypoint([entrypoint])
       .withCommand([...command, ...args])
       .withCopyArchivesToContainer(
         initial === undefined ? [] : [{ tar: Readable.from([initial]), target: dirname(DATA_DIR) }],

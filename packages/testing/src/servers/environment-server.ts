@@ -8,7 +8,7 @@ import { untilReady } from "./until-ready.ts";
  * purpose, so a server that does not answer there is an error and no reason to look elsewhere.
  */
 export async function environmentServer(kind: ServerKind, url: string, timeoutMs: number): Promise<TestServer> {
-  const { variable } = kind.address;
+  const variable = kind.address?.variable ?? "the environment";
   try {
     await untilReady("answering", (signal) => kind.probe(url, signal), timeoutMs, new AbortController().signal);
   } catch (error) {

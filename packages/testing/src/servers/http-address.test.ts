@@ -20,9 +20,9 @@ describe("httpAddress", () => {
   });
 
   it("follows CONSUL_HTTP_SSL, and takes the first of several etcd endpoints", () => {
-    expect(consulKind().address.parse("consul.test:8501", { CONSUL_HTTP_SSL: "true" })).toBe(
+    expect(consulKind().address?.parse("consul.test:8501", { CONSUL_HTTP_SSL: "true" })).toBe(
       "https://consul.test:8501",
     );
-    expect(etcdKind().address.parse("http://a.test:2379,http://b.test:2379", {})).toBe("http://a.test:2379");
+    expect(etcdKind().address?.parse("http://a.test:2379,http://b.test:2379", {})).toBe("http://a.test:2379");
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { consulKind } from "./consul.ts";
 import { etcdKind } from "./etcd.ts";
+import { knotKind } from "./knot.ts";
 import { locateServer, type Surroundings } from "./locate-server.ts";
 
 /** A machine that has nothing, but for what a test gives it; `asked` tells in which order it was searched. */
@@ -135,5 +136,18 @@ describe("locateServer", () => {
       image: "hashicorp/consul:1.21",
     });
     expect(asked).toEqual(["executable consul", "docker hashicorp/consul:1.21"]);
+  });
+
+  it("passes over the ways that a kind of server does not have, and does not advise them", async () => {
+    const kind = knotKind(() => Promise.resolve(""), "rollcall.test");
+    const { surroundings, asked } = machine();
+    const error = await locateServer(kind, [], surroundings).catch((reason: unknown) => reason);
+    expect(String(error)).toMatch(
+      /environment: one that runs already is of no use\n {2}binary: .*\n {2}docker: no image/,
+    );
+    expect(String(error)).not.toMatch(/testcontainers|http:/);
+    expect(asked).toEqual(["executable knotd", "debian bookworm"]);
+    const found = machine({ unpackDebian: () => Promise.resolve("/cache/knotd") });
+    expect(await locateServer(kind, [], found.surroundings)).toEqual({ via: "debian", binary: "/cache/knotd" });
   });
 });

@@ -31,24 +31,29 @@ export async function locateServer(kind: ServerKind, demands: Demands, surroundi
   const { env } = surroundings;
   const tried: (readonly [Way, string])[] = [];
 
-  const address = env[kind.address.variable]?.trim();
-  if (!address) tried.push(["environment", `${kind.address.variable} is not set`]);
+  const { address, image } = kind;
+  const given = address && env[address.variable]?.trim();
+  if (address === undefined) tried.push(["environment", `one that runs already is of no use`]);
+  else if (!given) tried.push(["environment", `${address.variable} is not set`]);
   else {
-    const url = explicit(kind.address.variable, () => kind.address.parse(address, env));
+    const url = explicit(address.variable, () => address.parse(given, env));
     if (demands.length === 0) return { via: "environment", url };
-    tried.push(["environment", `${kind.address.variable} names ${url}, but this test wants ${demands.join(" and ")}`]);
+    tried.push(["environment", `${address.variable} names ${url}, but this test wants ${demands.join(" and ")}`]);
   }
 
-  const given = env[kind.binary.variable]?.trim();
-  const binary = await surroundings.findExecutable(given || kind.binary.name);
+  const path = env[kind.binary.variable]?.trim();
+  const binary = await surroundings.findExecutable(path || kind.binary.name);
   if (binary !== undefined) return { via: "binary", binary };
-  if (given) throw new Error(`${kind.binary.variable} is "${given}", which is no executable file`);
+  if (path) throw new Error(`${kind.binary.variable} is "${path}", which is no executable file`);
   tried.push(["binary", `${kind.binary.variable} is not set, and no executable "${kind.binary.name}" is on PATH`]);
 
-  const image = env[kind.image.variable]?.trim() || kind.image.fallback;
-  const noDocker = await surroundings.whyNoDocker(image, env["TEST_PULL"] === "1");
-  if (noDocker === undefined) return { via: "docker", image };
-  tried.push(["docker", noDocker]);
+  if (image === undefined) tried.push(["docker", "no image is known"]);
+  else {
+    const name = env[image.variable]?.trim() || image.fallback;
+    const noDocker = await surroundings.whyNoDocker(name, env["TEST_PULL"] === "1");
+    if (noDocker === undefined) return { via: "docker", image: name };
+    tried.push(["docker", noDocker]);
+  }
 
   try {
     return { via: "debian", binary: await surroundings.unpackDebian(kind.debian) };
@@ -67,13 +72,20 @@ function explicit<T>(variable: string, parse: () => T): T {
 }
 
 function notFound(kind: ServerKind, tried: readonly (readonly [Way, string])[]): string {
+  const { address, image } = kind;
   return [
     `found no ${kind.title} for the tests, and could not start one. Tried, in this order:`,
     ...tried.map(([way, reason]) => `  ${way}: ${reason.replaceAll("\n", "\n    ")}`),
     "Any of these helps:",
-    `  - ${kind.address.variable}=http://host:port names a running ${kind.title}`,
+    ...(address === undefined
+      ? []
+      : [`  - ${address.variable}=${kind.scheme ?? "http"}://host:port names a running ${kind.title}`]),
     `  - ${kind.binary.variable}=/path/to/${kind.binary.name}, or ${kind.binary.name} on PATH`,
-    `  - Docker, testcontainers, and the image (${kind.image.variable} chooses another one); TEST_PULL=1 lets it be pulled`,
+    ...(image === undefined
+      ? []
+      : [
+          `  - Docker, testcontainers, and the image (${image.variable} chooses another one); TEST_PULL=1 lets it be pulled`,
+        ]),
     `  - apt-get and dpkg-deb, with a Debian archive that has ${kind.debian.packages.join(", ")} in ${kind.debian.suite}`,
     `Or leave these tests out with SKIP_SERVERS=${kind.name}.`,
   ].join("\n");

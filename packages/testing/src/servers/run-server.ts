@@ -8,6 +8,8 @@ export interface RunServerOptions {
   readonly via: Way;
   readonly host: string;
   readonly port: number;
+  /** Of its URL. Default `http`. */
+  readonly scheme?: string | undefined;
   readonly machine: Machine;
   readonly startTimeoutMs: number;
   readonly probe: (url: string, signal: AbortSignal) => Promise<void>;
@@ -22,7 +24,7 @@ const STOP_GRACE_MS = 3_000;
  */
 export async function runServer(options: RunServerOptions): Promise<TestServer> {
   const { name, via, host, port, machine, startTimeoutMs, probe } = options;
-  const url = `http://${host}:${port}`;
+  const url = `${options.scheme ?? "http"}://${host}:${port}`;
   // The end of the present life, while there is one.
   let ended: Promise<string> | undefined;
   let starting: Promise<void> | undefined;

@@ -21,20 +21,33 @@ export interface ServerKind {
   readonly name: string;
   /** As people write it: `Consul`. */
   readonly title: string;
-  readonly address: {
+  /** Of the URLs that its clients take. Default `http`. */
+  readonly scheme?: string | undefined;
+  /** How somebody names a server that runs already; undefined if tests can do nothing with such a one. */
+  readonly address?: {
     /** The environment variable that names a running server. */
     readonly variable: string;
     /** Its value as a URL without a trailing slash. Throws an error that says what is wrong with it. */
     parse(value: string, env: NodeJS.ProcessEnv): string;
   };
   readonly binary: { readonly variable: string; readonly name: string };
-  /** The image, and the ports it listens on inside its container, by name. */
-  readonly image: {
-    readonly variable: string;
-    readonly fallback: string;
-    readonly ports: Readonly<Record<string, number>>;
+  /** The image, and the ports it listens on inside its container, by name. Undefined: there is no way by Docker. */
+  readonly image?:
+    | {
+        readonly variable: string;
+        readonly fallback: string;
+        /** What runs the command in it. Default: the binary's name. */
+        readonly entrypoint?: string | undefined;
+        readonly ports: Readonly<Record<string, number>>;
+      }
+    | undefined;
+  readonly debian: {
+    readonly suite: string;
+    readonly packages: readonly string[];
+    readonly binary: string;
+    /** A shell script to be the binary, if the packages have none that runs where they are unpacked. */
+    readonly launcher?: string | undefined;
   };
-  readonly debian: { readonly suite: string; readonly packages: readonly string[]; readonly binary: string };
   /** Names of the TCP ports it needs; the first one is the one for clients. */
   readonly ports: readonly [string, ...string[]];
   /** The arguments of the command line, without the binary. */

@@ -70,7 +70,14 @@ async function launch(
   const [first, ...others] = kind.ports;
   const port = options.port ?? (await freePort());
   const common = { kind, keepData, args };
-  const run = { name: kind.name, via: location.via, port, startTimeoutMs, probe: kind.probe.bind(kind) };
+  const run = {
+    name: kind.name,
+    scheme: kind.scheme,
+    via: location.via,
+    port,
+    startTimeoutMs,
+    probe: kind.probe.bind(kind),
+  };
   if (location.via === "docker") {
     const { machine, host } = await dockerMachine({ ...common, image: location.image, hostPort: port });
     return runServer({ ...run, host, machine });

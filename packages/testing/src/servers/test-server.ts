@@ -34,7 +34,7 @@ export interface TestServerOptions {
 export interface TestServer extends Closable {
   /** `consul`. */
   readonly name: string;
-  /** `http://127.0.0.1:21500`, without a trailing slash. It stays the same over restarts. */
+  /** `http://127.0.0.1:21500` (`zookeeper://…` for that), without a trailing slash. It stays the same over restarts. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
