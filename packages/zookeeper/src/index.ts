@@ -1,0 +1,4 @@
+// ---- for users
+
+export { type ZooKeeperAcl, type ZooKeeperRegistryOptions, zookeeperRegistry } from "./registry.ts";
+export { ZooKeeperError } from "./zookeeper-error.ts";
