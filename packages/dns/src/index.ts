@@ -1,0 +1,2 @@
+export { type DnsName, type DnsRegistryOptions, dnsRegistry } from "./registry.ts";
+export { DnsError } from "./dns-error.ts";
