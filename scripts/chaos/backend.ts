@@ -29,6 +29,8 @@ export interface Backend {
 /** A running registry server, and what is done to it past Rollcall. Closing it ends it. */
 export interface Store extends Closable {
   readonly server: TestServer;
+  /** Where clients read, if not at the server's own port. */
+  readonly readAt?: { readonly host: string; readonly port: number } | undefined;
   /** What applications need; undefined unless it is guarded. */
   readonly credentials: { readonly client: Credentials; readonly servers: Credentials } | undefined;
   /** Moves the index, or the revision, on by `changes` without touching any service. */

@@ -1,9 +1,11 @@
 import type { Backend } from "./backend.ts";
 import { consul } from "./consul.ts";
+import { dns } from "./dns.ts";
 import { etcd } from "./etcd.ts";
+import { zookeeper } from "./zookeeper.ts";
 
 /** All registries that the suite knows, in the order of the table. */
-export const backends: readonly Backend[] = [consul, etcd];
+export const backends: readonly Backend[] = [consul, etcd, zookeeper, dns];
 
 /** @throws Error that lists the names there are. */
 export function backendNamed(name: string): Backend {

@@ -28,13 +28,19 @@ export const consul: Backend = {
   cannot: { compaction: "no: Consul answers with whole sets, and keeps no history that could be compacted" },
   open: ({ url, ttlMs, credentials }, env) =>
     consulRegistry({ url, env, ...credentials, ...(ttlMs === undefined ? {} : { check: { ttlMs } }) }),
-  start,
+  start: startStore,
 };
 
-async function start({ guarded }: { readonly guarded: boolean }): Promise<Store> {
+/** Starts a Consul, whose DNS listens at this port, if there is one. */
+export async function startStore(options: {
+  readonly guarded: boolean;
+  readonly dnsPort?: number | undefined;
+}): Promise<Store> {
+  const { guarded, dnsPort } = options;
   const acl = `acl { enabled = true default_policy = "deny" tokens { master = "${ROOT}" agent = "${ROOT}" } }`;
   const server = await startConsul({
     faults: ["kill", "freeze", "wipe"],
+    dnsPort,
     ...(guarded ? { token: ROOT, args: [`-hcl=${acl}`] } : {}),
   });
   const call = (method: "GET" | "PUT" | "DELETE", path: string, body?: unknown): Promise<unknown> =>

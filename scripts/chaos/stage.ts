@@ -85,7 +85,7 @@ let stages = 0;
 /** Opens a stage with three servers, which the client sees. Closing it ends whatever is left of it, at once. */
 export async function openStage(backend: Backend, options: StageOptions): Promise<Stage> {
   const store = await backend.start({ guarded: options.guarded });
-  const clientSide = network(store.server);
+  const clientSide = network(store.readAt ?? store.server);
   const serverSide = network(store.server);
   const client = startWorker<ClientMethods>(CLIENT);
   const service = `chaos-${++stages}`;
