@@ -11,11 +11,12 @@ export interface DemoOptions {
   readonly keep: boolean;
 }
 
-const USAGE = `npm run demo -- [--registry memory|consul|etcd|consul://host:port|etcd://host:port] [--keep]
+const USAGE = `npm run demo -- [--registry memory|consul|etcd|zookeeper|dns|<one of them>://host:port] [--keep]
 
   --registry  memory (default): everything in this process, over the embedded registry
-              consul, etcd: separate processes, over a real one that is found or started
-              consul://host:port, etcd://host:port: the same, over the one there
+              consul, etcd, zookeeper: separate processes, over a real one that is found or started
+              dns: the same, but the client reads Consul's DNS
+              consul://host:port, etcd://…, zookeeper://…, dns://…: the same, over the one there
   --keep      leave it running at the end, to try things out`;
 
 /** Reads the command line. Prints the usage for `--help`, or one line for a mistake: then the exit code is returned. */
@@ -51,5 +52,6 @@ function readRegistry(text: string): Pick<DemoOptions, "kind" | "url"> {
       return { kind, url };
     }
   }
-  throw new Error(`--registry must be memory, consul, etcd, consul://host:port or etcd://host:port, not "${text}"`);
+  const known = "memory, consul, etcd, zookeeper, dns, or one of the last four with ://host:port";
+  throw new Error(`--registry must be ${known}, not "${text}"`);
 }

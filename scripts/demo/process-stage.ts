@@ -1,4 +1,4 @@
-import { tcpProxy } from "@rollcall/testing";
+import { type TcpProxy, tcpProxy } from "@rollcall/testing";
 import { type ChildApp, startChild } from "./child-app.ts";
 import type { RegistryKind } from "./registry-kind.ts";
 import type { Stage, StageServer } from "./stage.ts";
@@ -16,7 +16,10 @@ const END_MS = 8_000;
 /** A registry's server, and how to lose it. */
 interface Server {
   readonly description: string;
+  /** Where servers announce themselves. */
   readonly url: URL;
+  /** `host:port` where the client reads. */
+  readonly readAt: string;
   lose(): Promise<void>;
   bringBack(): Promise<void>;
   close(): Promise<void>;
@@ -25,9 +28,10 @@ interface Server {
 /** Servers and client in processes of their own, over a real registry: the one at `url`, or one that is found or started. */
 export async function processStage(kind: RegistryKind, url: URL | undefined): Promise<Stage> {
   const server = await (url === undefined ? ownServer(kind) : foreignServer(kind, url));
-  const registry = `${kind.scheme}://${server.url.host}`;
+  const readers = `${kind.scheme}://${server.readAt}`;
+  const writers = `${(kind.written ?? kind).scheme}://${server.url.host}`;
   const servers = new Map<StageServer, ChildApp>();
-  const start = (main: URL, args: readonly string[]): ChildApp =>
+  const start = (main: URL, registry: string, args: readonly string[]): ChildApp =>
     startChild(main, ["--registry", registry, "--host", "127.0.0.1", ...args]);
   const take = (running: StageServer): ChildApp => {
     const taken = servers.get(running);
@@ -40,9 +44,9 @@ export async function processStage(kind: RegistryKind, url: URL | undefined): Pr
   };
 
   // The client first: it waits for servers as long as calls may.
-  const client = start(CLIENT_MAIN, ["--port", "0"]);
+  const client = start(CLIENT_MAIN, readers, ["--port", "0"]);
   const startServer = async (framework: StageServer["framework"], port = 0): Promise<StageServer> => {
-    const child = start(SERVER_MAIN, ["--framework", framework, "--port", String(port), "--drain-ms", "500"]);
+    const child = start(SERVER_MAIN, writers, ["--framework", framework, "--port", String(port), "--drain-ms", "500"]);
     try {
       const [, serverUrl = "", instanceId = ""] = await child.printed(/listening on (\S+) \(\w+, instance (\S+)\)/);
       await child.printed(/registered as/);
@@ -92,36 +96,46 @@ async function endInGoodOrder(child: ChildApp): Promise<void> {
 
 /** One of our own: lost is killed with SIGKILL. It comes back empty. */
 async function ownServer(kind: RegistryKind): Promise<Server> {
-  const server = await kind.start({ faults: ["kill", "wipe"], keepData: false });
+  const { server, readAt } = await kind.start({ faults: ["kill", "wipe"], keepData: false });
+  const url = new URL(server.url);
   return {
     description: `${kind.title} of the demo's own (${server.via})`,
-    url: new URL(server.url),
+    url,
+    readAt: readAt ?? url.host,
     lose: () => server.kill(),
     bringBack: () => server.restart({ wipe: true }),
     close: () => server.close(),
   };
 }
 
-/** Somebody else's: nobody kills it. The way to it leads through a proxy, and lost means cut off there. */
+/** Somebody else's: nobody kills it. All ways to it lead through proxies, and lost means cut off there. */
 async function foreignServer(kind: RegistryKind, { hostname: host, port: given }: URL): Promise<Server> {
   const port = Number(given || kind.defaultPort);
-  const proxy = await tcpProxy({ target: { host, port } });
-  const url = new URL(proxy.url);
+  const reading = await tcpProxy({ target: { host, port } });
+  // Where only readers go, servers announce themselves on the same host, at the usual port.
+  const writing =
+    kind.written === undefined ? reading : await tcpProxy({ target: { host, port: kind.written.defaultPort } });
+  const proxies = new Set([reading, writing]);
+  const each = async (act: (proxy: TcpProxy) => Promise<void>): Promise<void> => {
+    await Promise.all([...proxies].map(act));
+  };
+  const url = new URL(writing.url);
   try {
     await until(`${kind.title} at ${host}:${port}`, 5_000, async () => {
       await kind.probe(url);
       return true;
     });
   } catch (error) {
-    await proxy.close();
+    await each((proxy) => proxy.close());
     throw error;
   }
   return {
     description: `the ${kind.title} at ${host}:${port}, through a proxy that can be cut`,
     url,
-    lose: () => proxy.cut(),
-    bringBack: () => proxy.open(),
+    readAt: new URL(reading.url).host,
+    lose: () => each((proxy) => proxy.cut()),
+    bringBack: () => each((proxy) => proxy.open()),
     // What is still registered there is deregistered by then; the processes have ended.
-    close: () => proxy.close(),
+    close: () => each((proxy) => proxy.close()),
   };
 }

@@ -1,7 +1,9 @@
+import { SERVICE } from "@rollcall/lorem-server";
 import { until } from "./until.ts";
 
 /** What the client knows of one instance. */
 export interface Seen {
+  /** As the server at this address calls itself; the registry may have an id of its own for it. */
   readonly id: string;
   readonly failures: number;
 }
@@ -9,8 +11,13 @@ export interface Seen {
 /** What the client says when it is asked. */
 export async function seenBy(clientUrl: string): Promise<readonly Seen[]> {
   const response = await fetch(`${clientUrl}/sd-lorem/instances`);
-  const { instances } = (await response.json()) as { readonly instances: readonly Seen[] };
-  return instances;
+  const { instances } = (await response.json()) as {
+    readonly instances: readonly { readonly address: string; readonly failures: number }[];
+  };
+  return instances.map(({ address, failures }) => ({
+    id: `${SERVICE}-${address.replace(/:(\d+)$/, "-$1")}`,
+    failures,
+  }));
 }
 
 /** Waits until the client sees exactly these servers. */

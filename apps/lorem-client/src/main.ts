@@ -5,7 +5,7 @@ const SETTINGS = {
   registry: {
     env: "REGISTRY",
     default: "consul://127.0.0.1:8500",
-    help: "memory:, consul://host:port or etcd://host:port",
+    help: "memory:, consul://host:port, etcd://host:port, zookeeper://host:port or dns://host:port",
   },
   port: { env: "PORT", default: "8080", help: "where to listen, 0 for any free port" },
   host: { env: "HOST", help: "the address to listen on, all of them if not given" },

@@ -7,7 +7,7 @@ const SETTINGS = {
   registry: {
     env: "REGISTRY",
     default: "consul://127.0.0.1:8500",
-    help: "memory:, consul://host:port or etcd://host:port",
+    help: "memory:, consul://host:port, etcd://host:port or zookeeper://host:port",
   },
   framework: { env: "FRAMEWORK", default: "nest", help: FRAMEWORKS.join(" or ") },
   port: { env: "PORT", default: "0", help: "where to listen, 0 for any free port" },

@@ -25,6 +25,20 @@ describe("registryFromUrl", () => {
     },
   );
 
+  it.each(["zookeeper://127.0.0.1:2181", "zookeeper://zoo", "zookeeper://[::1]:2181", "zookeeper://a,b:2181,[::1]"])(
+    "makes a ZooKeeper registry from %s",
+    async (url) => {
+      await using registry = registryFromUrl(url);
+      expect(registry.name).toBe("zookeeper");
+    },
+  );
+
+  it.each(["dns://127.0.0.1:8600", "dns://consul", "dns://[::1]:8600"])("makes a DNS registry from %s", async (url) => {
+    await using registry = registryFromUrl(url);
+    expect(registry.name).toBe("dns");
+    expect(() => registry.registrar({ service: "lorem", host: "127.0.0.1", port: 80 })).toThrow("DNS is read only");
+  });
+
   it("asks the Consul that the URL names", async () => {
     const asked = Promise.withResolvers<string>();
     const agent = createServer((request, response) => {
@@ -58,12 +72,18 @@ describe("registryFromUrl", () => {
     "etcd://host:99999",
     "etcd://host:2379/prefix",
     "etcd://user:secret@host:2379",
+    "zookeeper:",
+    "zookeeper://a,",
+    "zookeeper://host:2181/chroot",
+    "dns:",
+    "dns://",
+    "dns://host:53/name",
     "memory:somewhere",
   ])("refuses %j", (url) => {
     expect(() => registryFromUrl(url)).toThrowError(
       expect.objectContaining({
         name: "UsageError",
-        message: `--registry must be memory:, consul://host:port or etcd://host:port, not "${url}"`,
+        message: `--registry must be memory:, consul://host:port, etcd://host:port, zookeeper://host:port or dns://host:port, not "${url}"`,
       }),
     );
   });
