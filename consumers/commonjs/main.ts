@@ -2,16 +2,19 @@
 import { createServer } from "node:http";
 import consul = require("@rollcall/consul");
 import { memoryRegistry } from "@rollcall/core";
+import dns = require("@rollcall/dns");
 import etcd = require("@rollcall/etcd");
 import { gateway, health } from "@rollcall/express";
 import { serviceClient } from "@rollcall/http";
 import { createFetch } from "@rollcall/http/fetch";
 import { announce } from "@rollcall/http/server";
 import { freePort } from "@rollcall/testing";
+import zookeeper = require("@rollcall/zookeeper");
 
 async function main(): Promise<void> {
   if (typeof require !== "function") throw new Error("this is not CommonJS");
-  for (const factory of [consul.consulRegistry, etcd.etcdRegistry, gateway]) {
+  const { consulRegistry } = consul;
+  for (const factory of [consulRegistry, etcd.etcdRegistry, zookeeper.zookeeperRegistry, dns.dnsRegistry, gateway]) {
     if (typeof factory !== "function") throw new Error("not a function");
   }
   const registry = memoryRegistry();

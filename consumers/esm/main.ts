@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import { type Snapshot, createClient, isDiscoveryError, memoryRegistry, roundRobin } from "@rollcall/core";
 import { consulRegistry } from "@rollcall/consul";
+import { dnsRegistry } from "@rollcall/dns";
 import { etcdRegistry } from "@rollcall/etcd";
 import { discoveryDispatcher, serviceClient } from "@rollcall/http";
 import { createFetch } from "@rollcall/http/fetch";
@@ -9,6 +10,7 @@ import { announce, isDraining } from "@rollcall/http/server";
 import { manualClock } from "@rollcall/testing";
 import { type Capabilities, rules } from "@rollcall/testing/conformance";
 import type { TestServer } from "@rollcall/testing/servers";
+import { zookeeperRegistry } from "@rollcall/zookeeper";
 
 // Their types alone: they need real servers.
 export type Kit = [Capabilities, TestServer];
@@ -37,7 +39,12 @@ if (said.length !== 5 || said.some((each) => each !== "hello false")) throw new 
 await announced.close();
 
 // Backends are made without anything there, and end in good order.
-for (const dead of [consulRegistry({ url: "http://127.0.0.1:1" }), etcdRegistry({ url: "http://127.0.0.1:1" })]) {
+for (const dead of [
+  consulRegistry({ url: "http://127.0.0.1:1" }),
+  etcdRegistry({ url: "http://127.0.0.1:1" }),
+  zookeeperRegistry({ url: "127.0.0.1:1" }),
+  dnsRegistry({ servers: ["127.0.0.1:1"] }),
+]) {
   const instancer = dead.instancer("hello");
   const seen: Snapshot["state"] = instancer.snapshot.state;
   const unsubscribe = instancer.subscribe(() => undefined);
