@@ -61,7 +61,7 @@ describe("the demo", { timeout: 120_000 }, () => {
     [["--registry"], "demo: Option '--registry <value>' argument missing (--help shows what there is)"],
     [
       ["--registry", "redis"],
-      'demo: --registry must be memory, consul, etcd, dns, consul://host:port, etcd://host:port or dns://host:port, not "redis" (--help shows what there is)',
+      'demo: --registry must be memory, consul, etcd, zookeeper, dns, or one of the last four with ://host:port, not "redis" (--help shows what there is)',
     ],
   ])("exits with 2 and one line for %j", async (args, line) => {
     const child = start(...args);

@@ -60,7 +60,7 @@ describe("the lorem-server program", () => {
   it.each([
     [
       ["--registry", "redis://somewhere"],
-      '--registry must be memory:, consul://host:port, etcd://host:port or dns://host:port, not "redis://somewhere"',
+      '--registry must be memory:, consul://host:port, etcd://host:port, zookeeper://host:port or dns://host:port, not "redis://somewhere"',
     ],
     [["--framework", "koa"], '--framework must be nest or express, not "koa"'],
     [["--port", "70000"], '--port must be a whole number from 0 to 65535, not "70000"'],
