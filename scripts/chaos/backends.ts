@@ -8,8 +8,8 @@ import { zookeeper } from "./zookeeper.ts";
 export const backends: readonly Backend[] = [consul, etcd, zookeeper, dns];
 
 /** @throws Error that lists the names there are. */
-export function backendNamed(name: string): Backend {
-  const found = backends.find((backend) => backend.name === name);
+export function backendNamed(name: string, among: readonly Backend[] = backends): Backend {
+  const found = among.find((backend) => backend.name === name);
   if (found !== undefined) return found;
-  throw new Error(`no backend is called "${name}"; there are ${backends.map((backend) => backend.name).join(", ")}`);
+  throw new Error(`no backend is called "${name}"; there are ${among.map((backend) => backend.name).join(", ")}`);
 }

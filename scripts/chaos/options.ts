@@ -43,7 +43,7 @@ export function readOptions(args: readonly string[]): ChaosOptions | number {
     }
     const { only, backend, short } = values;
     return {
-      backends: backend?.map(backendNamed) ?? backends,
+      backends: backend?.map((name) => backendNamed(name)) ?? backends,
       rows: only?.flatMap(rowsNamed) ?? rows.filter((row) => !short || row.short),
       short,
       whole: !short && only === undefined && backend === undefined,
