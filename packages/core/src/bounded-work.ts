@@ -8,7 +8,7 @@ export interface Scope {
 }
 
 /**
- * A piece of work that settles its promise once: by itself, or because it is cut. One object for all that is known of it,
+ * A piece of work that ends once: by itself, or because it is cut. One of two functions is called then. One object for all that is known of it,
  * since every attempt of every call makes one.
  */
 export abstract class BoundedWork<T> implements Scope, Queued {
@@ -103,9 +103,9 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     try {
       this.succeeded();
     } catch (error) {
-      this.#reject(error);
+      return this.#reject(error);
     }
-    this.#resolve(value); // nothing, if it has been rejected
+    this.#resolve(value);
   }
 
   #fail(error: unknown): void {
@@ -114,9 +114,9 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     try {
       this.failed(error);
     } catch (thrown) {
-      this.#reject(thrown);
+      return this.#reject(thrown);
     }
-    this.#reject(error); // likewise
+    this.#reject(error);
   }
 
   #finish(): void {

@@ -45,7 +45,13 @@ export class HedgedCall<C> extends RetriedCall<C> {
   }
 
   /** Fails with the last error, when all have failed, or with the first that must not be repeated. */
-  protected override ask<T>(first: PickResult<C>, number: number, fn: Called<C, T>): Promise<T> {
+  protected override ask<T>(
+    first: PickResult<C>,
+    number: number,
+    fn: Called<C, T>,
+    succeed: (value: T) => void,
+    fail: (error: unknown) => void,
+  ): void {
     const { watch } = this.#hedging;
     watch.started(watch.now());
     const race = new Promise<T>((resolve, reject) => {
@@ -57,7 +63,8 @@ export class HedgedCall<C> extends RetriedCall<C> {
           this.#arrive(racer);
           return value;
         };
-        this.attempt(lease, number, raced, racer).then(resolve, (error: unknown) => {
+        const running = new Promise<T>((settle, reject) => super.ask(lease, number, raced, settle, reject, racer));
+        running.then(resolve, (error: unknown) => {
           if (racer === this.#winner || (this.#racing.delete(racer) && this.#isLost(error, racer))) reject(error);
         });
       };
@@ -74,7 +81,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
       start(first, number, false);
       this.#await(hedge);
     });
-    return race.finally(() => watch.ended());
+    race.finally(() => watch.ended()).then(succeed, fail);
   }
 
   protected override judge(error: unknown, number: number, endpoint: Endpoint | undefined): RetryReason | undefined {

@@ -12,6 +12,9 @@ import { type Racer, RunningAttempt } from "./running-attempt.ts";
 /** What is called: once per attempt. */
 export type Called<C, T> = (client: C, attempt: Attempt) => T | PromiseLike<T>;
 
+/** What settles the promise of a call. */
+type Ends<T> = Pick<PromiseWithResolvers<T>, "resolve" | "reject">;
+
 /** One call on its way through its attempts. */
 export class RetriedCall<C> {
   protected readonly rules: RetryRules;
@@ -40,43 +43,79 @@ export class RetriedCall<C> {
     this.request = { key: options.key, avoid: options.avoid };
   }
 
-  async run<T>(fn: Called<C, T>): Promise<T> {
+  /**
+   * One promise for all, which is settled by the attempt itself where that goes well: a call is made for each request, and each
+   * promise on its way would cost a turn.
+   */
+  run<T>(fn: Called<C, T>): Promise<T> {
     const { signal, timeoutMs, attemptTimeoutMs, hedge } = this.options;
-    if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
-    if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
-    if (hedge !== undefined) is.boolean(hedge, "hedge");
-    signal?.throwIfAborted();
-    this.rules.budget?.deposit();
-    for (;;) {
-      const number = ++this.attempts;
-      // A timer that came late may have eaten what the back-off left.
-      if (this.leftMs() === 0) throw this.#tooLate();
-      let lease: PickResult<C> | undefined;
-      try {
-        const picked = this.#pick();
-        if (picked instanceof Promise) this.#waited = true;
-        lease = picked instanceof Promise ? await picked : picked;
-        const asked = this.ask(lease, number, fn);
-        this.#waited = true;
-        const value = await asked;
-        this.rules.succeeded(this.attempts);
-        return value;
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (lease === undefined && isDiscoveryError(error, "CLOSED")) throw error;
-        const verdict = this.judge(error, number, lease?.endpoint);
-        const next = verdict === undefined ? this.#next(error, number) : { reason: verdict };
-        // The caller's own functions were asked: they may have aborted.
-        signal?.throwIfAborted();
-        if ("reason" in next) throw new RetryError(this.errors, next.reason);
-        await this.#pause(next.delayMs);
-      }
+    const ends = Promise.withResolvers<T>();
+    try {
+      if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
+      if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
+      if (hedge !== undefined) is.boolean(hedge, "hedge");
+      signal?.throwIfAborted();
+      this.rules.budget?.deposit();
+      this.#try(fn, ends);
+    } catch (error) {
+      ends.reject(error);
     }
+    return ends.promise;
   }
 
-  /** Gets an answer from the picked endpoint, or fails. */
-  protected ask<T>(lease: PickResult<C>, number: number, fn: Called<C, T>): Promise<T> {
-    return this.attempt(lease, number, fn);
+  #try<T>(fn: Called<C, T>, ends: Ends<T>): void {
+    const number = ++this.attempts;
+    // A timer that came late may have eaten what the back-off left.
+    if (this.leftMs() === 0) throw this.#tooLate();
+    let picked: PickResult<C> | Promise<PickResult<C>>;
+    try {
+      picked = this.#pick();
+    } catch (error) {
+      void this.#failed(fn, ends, number, error);
+      return;
+    }
+    if (picked instanceof Promise) {
+      this.#waited = true;
+      picked.then(
+        (lease) => this.#ask(fn, ends, number, lease),
+        (error: unknown) => this.#failed(fn, ends, number, error),
+      );
+    } else this.#ask(fn, ends, number, picked);
+  }
+
+  #ask<T>(fn: Called<C, T>, ends: Ends<T>, number: number, lease: PickResult<C>): void {
+    const succeed = (value: T): void => {
+      this.rules.succeeded(this.attempts);
+      ends.resolve(value);
+    };
+    this.ask(lease, number, fn, succeed, (error) => void this.#failed(fn, ends, number, error, lease.endpoint));
+    this.#waited = true;
+  }
+
+  /** Tries again, or gives up. */
+  async #failed<T>(
+    fn: Called<C, T>,
+    ends: Ends<T>,
+    number: number,
+    error: unknown,
+    endpoint?: Endpoint<C>,
+  ): Promise<void> {
+    try {
+      // Not within the attempt, which has just ended and tells who listens to its signal.
+      await Promise.resolve();
+      const { signal } = this.options;
+      signal?.throwIfAborted();
+      if (endpoint === undefined && isDiscoveryError(error, "CLOSED")) throw error;
+      const verdict = this.judge(error, number, endpoint);
+      const next = verdict === undefined ? this.#next(error, number) : { reason: verdict };
+      // The caller's own functions were asked: they may have aborted.
+      signal?.throwIfAborted();
+      if ("reason" in next) throw new RetryError(this.errors, next.reason);
+      await this.#pause(next.delayMs);
+      this.#try(fn, ends);
+    } catch (failure) {
+      ends.reject(failure);
+    }
   }
 
   /** Notes that an attempt failed, and where, if anywhere; returns why there must be none after this one, if so. */
@@ -134,25 +173,28 @@ export class RetriedCall<C> {
   }
 
   /**
-   * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands.
-   * `racer` is given for attempts that race.
+   * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands, and one
+   * of the other two is called, once. `racer` is given for attempts that race.
    */
-  protected attempt<T>(lease: PickResult<C>, number: number, fn: Called<C, T>, racer?: Racer): Promise<T> {
+  protected ask<T>(
+    lease: PickResult<C>,
+    number: number,
+    fn: Called<C, T>,
+    succeed: (value: T) => void,
+    fail: (error: unknown) => void,
+    racer?: Racer,
+  ): void {
     const { rules, options } = this;
     const leftMs = this.leftMs();
     const timeoutMs = Math.min(leftMs, options.attemptTimeoutMs ?? rules.attemptTimeoutMs);
-    const endsCall = timeoutMs === leftMs;
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const beginning = { fn, lease, number, racer, timeoutMs, endsCall };
-    const attempt = new RunningAttempt<C, T>(this, beginning, resolve, reject);
-    if (attempt.watch(options.signal)) {
-      // Retries end with the call, each in its own time.
-      if (timeoutMs === rules.queue?.timeoutMs) {
-        attempt.queueUp(rules.queue, this.#waited ? rules.env.now() : this.#startedAt);
-      } else if (timeoutMs !== Infinity) attempt.limit(rules.env, timeoutMs, true);
-      attempt.begin();
-    }
-    return promise;
+    const beginning = { fn, lease, number, racer, timeoutMs, endsCall: timeoutMs === leftMs };
+    const attempt = new RunningAttempt<C, T>(this, beginning, succeed, fail);
+    if (!attempt.watch(options.signal)) return;
+    // Retries end with the call, each in its own time.
+    if (timeoutMs === rules.queue?.timeoutMs) {
+      attempt.queueUp(rules.queue, this.#waited ? rules.env.now() : this.#startedAt);
+    } else if (timeoutMs !== Infinity) attempt.limit(rules.env, timeoutMs, true);
+    attempt.begin();
   }
 
   /** Notes that the deadline has come, and which error stands for it. */
