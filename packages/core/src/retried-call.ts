@@ -88,7 +88,12 @@ export class RetriedCall<C> {
       this.rules.succeeded(this.attempts);
       ends.resolve(value);
     };
-    this.ask(lease, number, fn, succeed, (error) => void this.#failed(fn, ends, number, error, lease.endpoint));
+    const fail = (error: unknown): void => void this.#failed(fn, ends, number, error, lease.endpoint);
+    const limitMs = this.options.attemptTimeoutMs ?? this.rules.attemptTimeoutMs;
+    // A timer that ends an attempt, but not the call, has the async context of whoever armed it; what follows, the caller's.
+    if (limitMs < this.leftMs()) {
+      new Promise<T>((resolve, reject) => this.ask(lease, number, fn, resolve, reject)).then(succeed, fail);
+    } else this.ask(lease, number, fn, succeed, fail);
     this.#waited = true;
   }
 
