@@ -1,6 +1,9 @@
 import type { Env } from "./env.ts";
 import type { Queued, TimeoutQueue } from "./timeout-queue.ts";
 
+/** Returned by work that tells by `succeed` and `fail` how it has ended. */
+export const TOLD: unique symbol = Symbol("told");
+
 /** What the work itself sees of its bounds. */
 export interface Scope {
   /** Aborts when the work is ended from outside. Made when it is first asked for. */
@@ -50,7 +53,7 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   watch(signal: AbortSignal | undefined): boolean {
     if (signal === undefined) return true;
     if (signal.aborted) {
-      this.#fail(signal.reason);
+      this.fail(signal.reason);
       return false;
     }
     this.#watched = signal;
@@ -81,9 +84,10 @@ export abstract class BoundedWork<T> implements Scope, Queued {
 
   begin(): void {
     try {
-      Promise.resolve(this.work()).then(this.#succeed.bind(this), this.#fail.bind(this));
+      const given: unknown = this.work();
+      if (given !== TOLD) Promise.resolve(given as T).then(this.succeed.bind(this), this.fail.bind(this));
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
   }
 
@@ -91,12 +95,13 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   cut(reason: unknown): void {
     if (!this.#open) return;
     // Before the abort, so that the work's own reaction to it cannot come first.
-    this.#fail(reason);
+    this.fail(reason);
     this.#cutWith = { reason };
     this.#controller?.abort(reason);
   }
 
-  #succeed(value: T): void {
+  /** It has ended well. Does nothing when it has ended before. */
+  succeed(value: T): void {
     // Work that was given up may still end.
     if (!this.#open) return;
     this.#finish();
@@ -108,7 +113,8 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     this.#resolve(value);
   }
 
-  #fail(error: unknown): void {
+  /** Likewise, with an error. */
+  fail(error: unknown): void {
     if (!this.#open) return;
     this.#finish();
     try {

@@ -35,6 +35,17 @@ interface Beginning<C, T> {
   readonly endsCall: boolean;
 }
 
+/**
+ * What a called function may use instead of a promise, where one for each call is too much: it returns {@link TOLD}, and
+ * says by these how it has ended. They are to be called in the async context of the function. Not where calls are hedged.
+ */
+export interface OpenAttempt<T> extends Attempt {
+  /** It has ended well. Does nothing when it has ended before, be it by its deadline. */
+  succeed(value: T): void;
+  /** Likewise, with an error. */
+  fail(error: unknown): void;
+}
+
 /** An attempt that has begun: what its function gets to see of it, and what its endpoint learns from it. */
 export class RunningAttempt<C, T> extends BoundedWork<T> implements Attempt {
   readonly endpoint: Endpoint;

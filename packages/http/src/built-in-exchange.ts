@@ -1,6 +1,6 @@
 import type { Attempt, Instance, Outcome } from "@rollcall/core";
 import { classifyBuiltIn, isBadPort } from "./built-in-failure.ts";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Told } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { ResponseHeaders } from "./status-error.ts";
@@ -74,7 +74,11 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
     this.#signal = options.signal;
   }
 
-  protected override async send(base: string, attempt: Attempt): Promise<BuiltInAnswer> {
+  protected override send(base: string, attempt: Attempt, { answered, failed }: Told<BuiltInAnswer>): void {
+    this.#ask(base, attempt).then(answered, failed);
+  }
+
+  async #ask(base: string, attempt: Attempt): Promise<BuiltInAnswer> {
     const { method, target, init, body } = this.#request;
     const url = base + target;
     // The attempt's signal falls silent with the head; the caller's holds for the body too.

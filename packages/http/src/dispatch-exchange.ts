@@ -1,4 +1,6 @@
+import type { Attempt } from "@rollcall/core";
 import type { Dispatcher } from "undici";
+import type { Told } from "./exchange.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { LightSignal } from "./light-signal.ts";
 import { normalizeMethod } from "./method.ts";
@@ -108,10 +110,8 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     this.transferOf()?.abort(reason);
   }
 
-  protected override sendTo(pool: InstancePool, request: TransferOptions): Promise<RelayedAnswer> {
-    const answer = new RelayedAnswer(this.#relay, this.#rules.failureStatuses);
-    pool.dispatch(request, answer);
-    return answer.head;
+  protected override sendTo(pool: InstancePool, request: TransferOptions, _: Attempt, told: Told<RelayedAnswer>): void {
+    pool.dispatch(request, new RelayedAnswer(this.#relay, this.#rules.failureStatuses, told));
   }
 
   protected override get replayable(): boolean {

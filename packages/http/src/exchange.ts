@@ -5,6 +5,8 @@ import {
   type Client,
   type Endpoint,
   type Env,
+  type OpenAttempt,
+  TOLD,
   isDiscoveryError,
 } from "@rollcall/core";
 import {
@@ -56,6 +58,12 @@ export interface ExchangeRules<C> {
   readonly sendDeadline: boolean;
 }
 
+/** Who waits for the head of an answer: hears of it, or of what was in its way, in the async context of the attempt. */
+export interface Told<A> {
+  readonly answered: (answer: A) => void;
+  readonly failed: (error: unknown) => void;
+}
+
 /**
  * One request and all that is done to get it answered: its attempts, what may be repeated, and the last response. How
  * it is sent, and what can be known of that, is for those who extend it.
@@ -93,8 +101,8 @@ export abstract class Exchange<C, A extends Answer> {
     if (rules.sendDeadline) this.#endsAt = rules.env.now() + (this.#timeoutMs ?? rules.timeoutMs);
   }
 
-  /** Makes an attempt, and resolves when the head of its response is here. */
-  protected abstract send(client: C, attempt: Attempt): Promise<A>;
+  /** Makes an attempt, and tells when the head of its response is here, or that there will be none. */
+  protected abstract send(client: C, attempt: Attempt, told: Told<A>): void;
   /** What an error of this attempt means. */
   protected abstract classify(error: unknown, attempt: number): Failure;
   /** Whether the request's body can be sent once more from its beginning. */
@@ -162,19 +170,38 @@ export abstract class Exchange<C, A extends Answer> {
     return headers;
   }
 
-  /** Without `async`, here and elsewhere on the way of each request: that alone would allocate half a kilobyte. */
+  /** Without a promise where it can be, as without `async` on all of the way: each would allocate some hundred bytes. */
   #attempt(client: C, attempt: Attempt): Promise<A | Invalid> {
     this.#dropRefused();
-    let sent: Promise<A>;
-    try {
-      sent = this.#hedged ? this.#race(client, attempt) : this.send(client, attempt);
-    } catch (error) {
-      sent = Promise.reject(error);
+    if (this.#hedged) {
+      return this.#race(client, attempt).then(
+        (answer) => this.#receive(attempt, answer),
+        (error: unknown) => this.#fail(attempt, error),
+      );
     }
-    return sent.then(
-      (answer) => this.#receive(attempt, answer),
-      (error: unknown) => this.#fail(attempt, error),
-    );
+    const open = attempt as OpenAttempt<A | Invalid>;
+    const told: Told<A> = {
+      answered: (answer) => {
+        try {
+          open.succeed(this.#receive(attempt, answer));
+        } catch (error) {
+          open.fail(error);
+        }
+      },
+      failed: (error) => {
+        try {
+          open.succeed(this.#fail(attempt, error));
+        } catch (failure) {
+          open.fail(failure);
+        }
+      },
+    };
+    try {
+      this.send(client, attempt, told);
+    } catch (error) {
+      told.failed(error);
+    }
+    return TOLD as never;
   }
 
   #receive(attempt: Attempt, answer: A): A {
@@ -202,7 +229,7 @@ export abstract class Exchange<C, A extends Answer> {
       if (answer === undefined) this.cut(signal.reason, number);
       else this.lose(answer);
     });
-    const sending = this.send(client, attempt);
+    const sending = new Promise<A>((answered, failed) => this.send(client, attempt, { answered, failed }));
     this.#underWay++;
     try {
       answer = await sending;

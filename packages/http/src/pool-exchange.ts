@@ -1,5 +1,5 @@
 import type { Attempt } from "@rollcall/core";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Told } from "./exchange.ts";
 import { type Failure, classify } from "./failure.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { ReplayStream } from "./replay-stream.ts";
@@ -29,10 +29,10 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
     this.#body = body instanceof ReplayStream ? body : undefined;
   }
 
-  /** Hands the request to a pool, and resolves when the head is here. */
-  protected abstract sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt): Promise<A>;
+  /** Hands the request to a pool, and tells when the head is here. */
+  protected abstract sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt, told: Told<A>): void;
 
-  protected override send(pool: InstancePool, attempt: Attempt): Promise<A> {
+  protected override send(pool: InstancePool, attempt: Attempt, told: Told<A>): void {
     const transfer = new Transfer();
     this.#transfer = transfer;
     this.#request.transfer = transfer;
@@ -41,16 +41,19 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
       chain === undefined
         ? this.#request
         : { ...this.#request, headers: replaceHeaders(this.#request.headers, chain) ?? null };
-    const answer = this.sendTo(pool, request, attempt);
-    return this.hedged ? this.#enter(attempt.number, transfer, answer) : answer;
+    this.sendTo(pool, request, attempt, this.hedged ? this.#enter(attempt.number, transfer, told) : told);
   }
 
-  async #enter(number: number, transfer: Transfer, answer: Promise<A>): Promise<A> {
+  #enter(number: number, transfer: Transfer, { answered, failed }: Told<A>): Told<A> {
     const rivals = (this.#rivals ??= new Map());
     rivals.set(number, transfer);
-    const given = await answer;
-    rivals.set(given, transfer);
-    return given;
+    return {
+      answered: (answer) => {
+        rivals.set(answer, transfer);
+        answered(answer);
+      },
+      failed,
+    };
   }
 
   protected override classify(error: unknown, attempt: number): Failure {

@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import type { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
 import type { RunningRelays } from "./running-relays.ts";
@@ -18,6 +19,8 @@ export interface RelayController extends Dispatcher.DispatchController {
  */
 export class Relay implements RelayController {
   readonly handler: Dispatcher.DispatchHandler;
+  /** Where it was dispatched: connections have an async context of their own. */
+  readonly context = new AsyncResource("ROLLCALL_REQUEST");
   /** The controller of the attempt that is running. */
   target: Dispatcher.DispatchController | undefined;
   /** Whether the head of an answer was passed on: from then on there is only that one attempt. */

@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
-import type { Answer } from "./exchange.ts";
+import type { Answer, Told } from "./exchange.ts";
 import type { Relay } from "./relay.ts";
 import type { ResponseHeaders } from "./status-error.ts";
 
@@ -15,7 +15,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   headers: ResponseHeaders = {};
   readonly #relay: Relay;
   readonly #failureStatuses: ReadonlySet<number>;
-  readonly #head = Promise.withResolvers<this>();
+  readonly #told: Told<RelayedAnswer>;
   #state: "waiting" | "passing" | "held" | "dropped" = "waiting";
   #controller: Dispatcher.DispatchController | undefined;
   #statusMessage: string | undefined;
@@ -23,14 +23,10 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   #held: (() => void)[] | undefined;
   #dropped = 0;
 
-  constructor(relay: Relay, failureStatuses: ReadonlySet<number>) {
+  constructor(relay: Relay, failureStatuses: ReadonlySet<number>, told: Told<RelayedAnswer>) {
     this.#relay = relay;
     this.#failureStatuses = failureStatuses;
-  }
-
-  /** Resolves when the head is here, rejects when there will be none. */
-  get head(): Promise<this> {
-    return this.#head.promise;
+    this.#told = told;
   }
 
   /** Passes on an answer that was held back. Does nothing to others. */
@@ -82,7 +78,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
     if (this.#failureStatuses.has(statusCode)) {
       this.#state = "held";
       controller.pause();
-      this.#head.resolve(this);
+      this.#relay.context.runInAsyncScope(this.#told.answered, undefined, this);
     } else {
       this.#pass();
       handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
@@ -130,7 +126,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#state === "waiting") this.#head.reject(error);
+    if (this.#state === "waiting") this.#relay.context.runInAsyncScope(this.#told.failed, undefined, error);
     else if (this.#state === "passing") this.#relay.fail(error);
     else if (this.#state === "held") this.#hold(() => this.#relay.fail(error));
   }
@@ -142,7 +138,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   #pass(): void {
     this.#state = "passing";
     this.#relay.answered = true;
-    this.#head.resolve(this);
+    this.#told.answered(this);
   }
 }
 

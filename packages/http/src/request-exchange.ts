@@ -1,7 +1,7 @@
 import type { Attempt, CallOptions, Instance } from "@rollcall/core";
 import type { Dispatcher } from "undici";
 import type { IncomingRequest } from "./call-chain.ts";
-import type { Answer, ExchangeRules } from "./exchange.ts";
+import type { Answer, ExchangeRules, Told } from "./exchange.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { normalizeMethod } from "./method.ts";
 import { PoolExchange } from "./pool-exchange.ts";
@@ -103,12 +103,15 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     this.#signal = signal;
   }
 
-  protected override sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt): Promise<HttpResponse> {
-    return new Promise((resolve, reject) => {
-      pool.request(request, (error, { statusCode, statusText, headers, body, trailers }) => {
-        if (error !== null) return reject(error);
-        resolve({ statusCode, statusText, headers, body, trailers, instance: attempt.endpoint.instance });
-      });
+  protected override sendTo(
+    pool: InstancePool,
+    request: TransferOptions,
+    { endpoint: { instance } }: Attempt,
+    told: Told<HttpResponse>,
+  ): void {
+    pool.request(request, (error, { statusCode, statusText, headers, body, trailers }) => {
+      if (error === null) told.answered({ statusCode, statusText, headers, body, trailers, instance });
+      else told.failed(error);
     });
   }
 
