@@ -1,10 +1,11 @@
 import type { Attempt, CallOptions, Instance } from "@rollcall/core";
-import type { Dispatcher } from "undici";
+import { type Dispatcher, errors } from "undici";
 import type { IncomingRequest } from "./call-chain.ts";
 import type { Answer, ExchangeRules, Told } from "./exchange.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { normalizeMethod } from "./method.ts";
 import { PoolExchange } from "./pool-exchange.ts";
+import { ReceivedAnswer } from "./received-answer.ts";
 import { type RequestBody, prepareBody } from "./request-body.ts";
 import { type RequestHeaders, mergeHeaders } from "./request-headers.ts";
 import { type Query, requestTarget } from "./request-target.ts";
@@ -54,7 +55,7 @@ export interface RequestRules extends ExchangeRules<InstancePool> {
 }
 
 /**
- * Sends a request by undici's `request()` and all the rules of {@link Exchange}.
+ * Sends a request as undici's `request()` does, by all the rules of {@link Exchange}.
  *
  * @throws what is wrong about the request, at once
  */
@@ -62,6 +63,7 @@ export function requestBalanced(rules: RequestRules, path: string, options: Requ
   const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
   const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
   const method = normalizeMethod(options.method);
+  if (method === "CONNECT") throw new errors.InvalidArgumentError("CONNECT has no response to wait for: dispatch it");
   const request: TransferOptions = {
     path: requestTarget(path, options.query),
     method,
@@ -109,10 +111,7 @@ class RequestExchange extends PoolExchange<HttpResponse> {
     { endpoint: { instance } }: Attempt,
     told: Told<HttpResponse>,
   ): void {
-    pool.request(request, (error, { statusCode, statusText, headers, body, trailers }) => {
-      if (error === null) told.answered({ statusCode, statusText, headers, body, trailers, instance });
-      else told.failed(error);
-    });
+    pool.dispatch(request, new ReceivedAnswer(instance, request.method, told));
   }
 
   protected override drop(answer: HttpResponse): void {

@@ -3,7 +3,7 @@ import type { Dispatcher } from "undici";
 
 /** Reads the rest of a response's body that nobody else will, so that its connection can be used again. Never rejects. */
 export function dumpBody(body: Dispatcher.ResponseData["body"]): void {
-  void body.dump().catch(ignore);
+  void body.dump().catch(ignoreError);
 }
 
 /**
@@ -12,7 +12,8 @@ export function dumpBody(body: Dispatcher.ResponseData["body"]): void {
  */
 export function destroyBody(body: Readable, reason?: unknown): void {
   // The type wants an Error; an abort reason is passed on as it was given.
-  body.on("error", ignore).destroy(reason as Error | undefined);
+  body.on("error", ignoreError).destroy(reason as Error | undefined);
 }
 
-function ignore(): void {}
+/** A listener for errors that somebody else has heard of. */
+export function ignoreError(): void {}

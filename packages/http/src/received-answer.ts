@@ -1,0 +1,57 @@
+import { AsyncResource } from "node:async_hooks";
+import type { Instance } from "@rollcall/core";
+import type { Dispatcher } from "undici";
+import type { Told } from "./exchange.ts";
+import type { HttpResponse } from "./request-exchange.ts";
+import { ResponseBody } from "./response-body.ts";
+import type { ResponseHeaders } from "./status-error.ts";
+import { destroyBody } from "./unread-body.ts";
+
+/** Makes a response of the answer to one attempt, as undici's `request()` does. */
+export class ReceivedAnswer extends AsyncResource implements Dispatcher.DispatchHandler {
+  readonly #instance: Instance;
+  readonly #toHead: boolean;
+  readonly #told: Told<HttpResponse>;
+  #body: ResponseBody | undefined;
+  #trailers: Record<string, string> = {};
+
+  constructor(instance: Instance, method: string, told: Told<HttpResponse>) {
+    // Connections have an async context of their own.
+    super("ROLLCALL_REQUEST");
+    this.#instance = instance;
+    this.#toHead = method === "HEAD";
+    this.#told = told;
+  }
+
+  onRequestStart(): void {}
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: ResponseHeaders,
+    statusText = "",
+  ): void {
+    if (statusCode < 200) return;
+    const body = new ResponseBody(controller, headers, this.#toHead);
+    this.#body = body;
+    const answer = { statusCode, statusText, headers, body, trailers: this.#trailers, instance: this.#instance };
+    this.runInAsyncScope(this.#told.answered, undefined, answer);
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#body?.receive(chunk);
+  }
+
+  onResponseEnd(_: Dispatcher.DispatchController, trailers: ResponseHeaders): void {
+    // Whatever their names: one may be "__proto__".
+    Object.defineProperties(this.#trailers, Object.getOwnPropertyDescriptors(trailers));
+    this.#body?.complete();
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    const body = this.#body;
+    if (body === undefined) this.runInAsyncScope(this.#told.failed, undefined, error);
+    // Not within what the connection is doing.
+    else queueMicrotask(() => destroyBody(body, error));
+  }
+}
