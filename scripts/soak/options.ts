@@ -39,7 +39,7 @@ export function readOptions(args: readonly string[]): SoakOptions | number {
     if (flap !== undefined && minutes !== undefined)
       throw new Error("--flap has its own duration: leave out --minutes");
     return {
-      backends: values.backend?.map(backendNamed) ?? backends,
+      backends: values.backend?.map((name) => backendNamed(name)) ?? backends,
       kind: flap === undefined ? "change" : "flap",
       forMs: durationOf(flap ?? `${minutes ?? 20}m`),
     };

@@ -12,7 +12,7 @@ type Body = HttpResponse["body"];
 const MEBIBYTE = Buffer.alloc(1_048_576, "abcdefg");
 
 /** What servers answer. */
-const ANSWERS: Readonly<Record<string, RequestListener>> = {
+const ANSWERS: Readonly<Record<string, (...args: Parameters<RequestListener>) => void | Promise<void>>> = {
   "a short text": (_, response) => void response.setHeader("content-type", "text/plain").end("näch"),
   JSON: (_, response) => void response.end('{"a":[1,2]}'),
   nothing: (_, response) => void response.end(),
