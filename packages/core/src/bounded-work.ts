@@ -1,8 +1,6 @@
 import type { Env } from "./env.ts";
+import { TOLD } from "./open-call.ts";
 import type { Queued, TimeoutQueue } from "./timeout-queue.ts";
-
-/** Returned by work that tells by `succeed` and `fail` how it has ended. */
-export const TOLD: unique symbol = Symbol("told");
 
 /** What the work itself sees of its bounds. */
 export interface Scope {
@@ -11,15 +9,13 @@ export interface Scope {
 }
 
 /**
- * A piece of work that ends once: by itself, or because it is cut. One of two functions is called then. One object for all that is known of it,
- * since every attempt of every call makes one.
+ * A piece of work that ends once: by itself, or because it is cut. One object for all that is known of it, since every
+ * attempt of every call makes one.
  */
 export abstract class BoundedWork<T> implements Scope, Queued {
   endsAt = Infinity;
   before: Queued | undefined;
   after: Queued | undefined;
-  readonly #resolve: (value: T) => void;
-  readonly #reject: (reason: unknown) => void;
   #open = true;
   #queue: TimeoutQueue | undefined;
   #cancel: (() => void) | undefined;
@@ -27,20 +23,14 @@ export abstract class BoundedWork<T> implements Scope, Queued {
   #controller: AbortController | undefined;
   #cutWith: { readonly reason: unknown } | undefined;
 
-  constructor(resolve: (value: T) => void, reject: (reason: unknown) => void) {
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
   /** What is to be done. */
   protected abstract work(): T | PromiseLike<T>;
   /** Makes the error for when the time is over. */
   protected abstract tooLate(): unknown;
-  /** It has ended well; nobody has heard of it yet. What is thrown here is what comes of it. */
-  protected succeeded(): void {}
-
-  /** Likewise, by itself or because it was cut. */
-  protected failed(_error: unknown): void {}
+  /** It has ended well. Called once, or else `failed`. */
+  protected abstract succeeded(value: T): void;
+  /** It has failed, by itself or because it was cut. */
+  protected abstract failed(error: unknown): void;
 
   get signal(): AbortSignal {
     const controller = (this.#controller ??= new AbortController());
@@ -105,24 +95,14 @@ export abstract class BoundedWork<T> implements Scope, Queued {
     // Work that was given up may still end.
     if (!this.#open) return;
     this.#finish();
-    try {
-      this.succeeded();
-    } catch (error) {
-      return this.#reject(error);
-    }
-    this.#resolve(value);
+    this.succeeded(value);
   }
 
   /** Likewise, with an error. */
   fail(error: unknown): void {
     if (!this.#open) return;
     this.#finish();
-    try {
-      this.failed(error);
-    } catch (thrown) {
-      return this.#reject(thrown);
-    }
-    this.#reject(error);
+    this.failed(error);
   }
 
   #finish(): void {

@@ -1,5 +1,6 @@
 import { BoundedWork, type Scope } from "./bounded-work.ts";
 import type { Env } from "./env.ts";
+import type { Ends } from "./open-call.ts";
 
 /** What ends a piece of work from outside. */
 export interface Bounds {
@@ -20,7 +21,7 @@ export interface Bounds {
 export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T | PromiseLike<T>): Promise<T> {
   const { timeoutMs, signal, keepAlive } = bounds;
   return new Promise<T>((resolve, reject) => {
-    const timed = new TimedWork<T>(work, bounds.onTimeout, resolve, reject);
+    const timed = new TimedWork<T>(work, bounds.onTimeout, { resolve, reject });
     if (!timed.watch(signal)) return;
     if (timeoutMs !== Infinity) timed.limit(env, timeoutMs, keepAlive === true);
     timed.begin();
@@ -30,16 +31,13 @@ export function bounded<T>(env: Env, bounds: Bounds, work: (scope: Scope) => T |
 class TimedWork<T> extends BoundedWork<T> {
   readonly #work: (scope: Scope) => T | PromiseLike<T>;
   readonly #onTimeout: () => unknown;
+  readonly #ends: Ends<T>;
 
-  constructor(
-    work: (scope: Scope) => T | PromiseLike<T>,
-    onTimeout: () => unknown,
-    resolve: (value: T) => void,
-    reject: (reason: unknown) => void,
-  ) {
-    super(resolve, reject);
+  constructor(work: (scope: Scope) => T | PromiseLike<T>, onTimeout: () => unknown, ends: Ends<T>) {
+    super();
     this.#work = work;
     this.#onTimeout = onTimeout;
+    this.#ends = ends;
   }
 
   protected override work(): T | PromiseLike<T> {
@@ -48,5 +46,13 @@ class TimedWork<T> extends BoundedWork<T> {
 
   protected override tooLate(): unknown {
     return this.#onTimeout();
+  }
+
+  protected override succeeded(value: T): void {
+    this.#ends.resolve(value);
+  }
+
+  protected override failed(error: unknown): void {
+    this.#ends.reject(error);
   }
 }

@@ -11,9 +11,10 @@ import { ClosedError } from "./errors.ts";
 import type { Instancer } from "./instancer.ts";
 import { Latch } from "./latch.ts";
 import { type Closable, closable } from "./lifecycle.ts";
+import { OPEN_CALL, type OpenCall, type OpenClient } from "./open-call.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Policy } from "./policy.ts";
-import { type Call, RETRY_CHECKS, type RetryOptions, retryUntil } from "./retry.ts";
+import { type Call, RETRY_CHECKS, type RetryOptions, promising, retryUntil } from "./retry.ts";
 
 /** What an application calls: a service, however many instances it has. */
 export interface Client<C> extends Closable {
@@ -60,18 +61,22 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
   const endpointer = createEndpointer(instancer, factory, { staleAfterMs, drainMs, close, env });
   const rules = retryOptions === false ? { maxAttempts: 1, budget: false as const } : retryOptions;
   const closing = new Latch();
-  let call: Call<C>;
+  let retried: OpenCall<C>;
   try {
-    call = retryUntil(createBalancer(endpointer, policy, { env }), { ...rules, env: rules.env ?? env }, closing);
+    retried = retryUntil(createBalancer(endpointer, policy, { env }), { ...rules, env: rules.env ?? env }, closing);
   } catch (error) {
     // Its policy could not be made: nobody will ever close what discovers already.
     void endpointer.close();
     throw error;
   }
   let closed = false;
-  return {
-    call: (fn, callOptions) =>
-      closed ? Promise.reject(new ClosedError(`the client of service "${instancer.service}"`)) : call(fn, callOptions),
+  const call: OpenCall<C> = (fn, callOptions, ends) => {
+    if (closed) ends.reject(new ClosedError(`the client of service "${instancer.service}"`));
+    else retried(fn, callOptions, ends);
+  };
+  const client: OpenClient<C> = {
+    call: promising(call),
+    [OPEN_CALL]: call,
     get endpoints() {
       return endpointer.endpoints;
     },
@@ -83,4 +88,5 @@ export function createClient<C>(options: ClientOptions<C>): Client<C> {
       return ended;
     }),
   };
+  return client;
 }

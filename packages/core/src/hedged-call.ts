@@ -3,10 +3,11 @@ import type { Endpoint } from "./endpoint.ts";
 import type { RetryReason } from "./errors.ts";
 import type { Hedging } from "./hedging.ts";
 import { type Outcome, type PickResult, SUPERSEDED } from "./pick.ts";
-import { type Called, RetriedCall } from "./retried-call.ts";
+import type { Ends } from "./open-call.ts";
+import { RetriedCall } from "./retried-call.ts";
 import type { RetryRules } from "./retry-rules.ts";
 import type { CallOptions } from "./retry.ts";
-import { type Racer, timedOut } from "./running-attempt.ts";
+import { type AttemptEnds, type Called, type Racer, timedOut } from "./running-attempt.ts";
 
 /** A timer that comes later than this says that the process stood still, and that answers may lie unread. */
 const LATE_MS = 10;
@@ -23,7 +24,7 @@ interface Runner extends Racer {
  * elsewhere, and the first good answer counts. As long as one of them runs, a failure is nothing but noted; one that must
  * not be repeated ends them all.
  */
-export class HedgedCall<C> extends RetriedCall<C> {
+export class HedgedCall<C, T> extends RetriedCall<C, T> {
   readonly #hedging: Hedging;
   readonly #racing = new Set<Runner>();
   #hedges = 0;
@@ -38,20 +39,21 @@ export class HedgedCall<C> extends RetriedCall<C> {
   /** What the caller's own rule threw when it was asked: the call fails with it. */
   #thrown: { readonly error: unknown } | undefined;
 
-  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions, hedging: Hedging) {
-    super(balancer, rules, options);
+  constructor(
+    balancer: Balancer<C>,
+    rules: RetryRules,
+    options: CallOptions,
+    fn: Called<C, T>,
+    ends: Ends<T>,
+    hedging: Hedging,
+  ) {
+    super(balancer, rules, options, fn, ends);
     this.#hedging = hedging;
     hedging.deposit();
   }
 
   /** Fails with the last error, when all have failed, or with the first that must not be repeated. */
-  protected override ask<T>(
-    first: PickResult<C>,
-    number: number,
-    fn: Called<C, T>,
-    succeed: (value: T) => void,
-    fail: (error: unknown) => void,
-  ): void {
+  protected override ask(first: PickResult<C>, number: number, fn: Called<C, T>, ends: AttemptEnds<T>): void {
     const { watch } = this.#hedging;
     watch.started(watch.now());
     const race = new Promise<T>((resolve, reject) => {
@@ -63,7 +65,7 @@ export class HedgedCall<C> extends RetriedCall<C> {
           this.#arrive(racer);
           return value;
         };
-        const running = new Promise<T>((settle, reject) => super.ask(lease, number, raced, settle, reject, racer));
+        const running = new Promise<T>((settle, reject) => super.ask(lease, number, raced, { resolve: settle, reject }, racer));
         running.then(resolve, (error: unknown) => {
           if (racer === this.#winner || (this.#racing.delete(racer) && this.#isLost(error, racer))) reject(error);
         });
@@ -81,7 +83,12 @@ export class HedgedCall<C> extends RetriedCall<C> {
       start(first, number, false);
       this.#await(hedge);
     });
-    race.finally(() => watch.ended()).then(succeed, fail);
+    race
+      .finally(() => watch.ended())
+      .then(
+        (value) => ends.resolve(value),
+        (error: unknown) => ends.reject(error, first.endpoint, number),
+      );
   }
 
   protected override judge(error: unknown, number: number, endpoint: Endpoint | undefined): RetryReason | undefined {

@@ -72,8 +72,7 @@ export { type Backoff, RETRY_BACKOFF, fullJitter } from "./backoff.ts";
 export { type Bounds, bounded } from "./bounded.ts";
 export type { Scope } from "./bounded-work.ts";
 export { untilAborted } from "./abort.ts";
-export { TOLD } from "./bounded-work.ts";
-export type { OpenAttempt } from "./running-attempt.ts";
+export { type Ends, OPEN_CALL, type OpenAttempt, type OpenClient, TOLD } from "./open-call.ts";
 export { closable } from "./lifecycle.ts";
 export { type Check, checkOptions, checkPair, checkThat, is, listOf, required } from "./options.ts";
 export {

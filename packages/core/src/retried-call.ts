@@ -3,28 +3,28 @@ import { bounded } from "./bounded.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Env } from "./env.ts";
 import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
+import type { Ends } from "./open-call.ts";
 import { is } from "./options.ts";
 import { CANCELLED, type Outcome, type PickRequest, type PickResult } from "./pick.ts";
 import type { RetryRules } from "./retry-rules.ts";
-import type { Attempt, CallOptions } from "./retry.ts";
-import { type Racer, RunningAttempt } from "./running-attempt.ts";
+import type { CallOptions } from "./retry.ts";
+import { type AttemptEnds, type Called, type Racer, RunningAttempt } from "./running-attempt.ts";
 
-/** What is called: once per attempt. */
-export type Called<C, T> = (client: C, attempt: Attempt) => T | PromiseLike<T>;
-
-/** What settles the promise of a call. */
-type Ends<T> = Pick<PromiseWithResolvers<T>, "resolve" | "reject">;
-
-/** One call on its way through its attempts. */
-export class RetriedCall<C> {
+/**
+ * One call on its way through its attempts. Settled by its attempt itself where that goes well: a call is made for each
+ * request, and each promise on its way would cost a turn.
+ */
+export class RetriedCall<C, T> implements AttemptEnds<T> {
   protected readonly rules: RetryRules;
   protected readonly options: CallOptions;
+  protected readonly fn: Called<C, T>;
   /** Attempts that were begun, those included for which nothing could be picked. */
   protected attempts = 0;
   /** What to pick by; `avoid` holds the caller's and those that failed. Made anew, as a balancer may keep what it got. */
   protected request: PickRequest;
   protected readonly errors: unknown[] = [];
   readonly #balancer: Balancer<C>;
+  readonly #ends: Ends<T>;
   readonly #timeoutMs: number;
   readonly #startedAt: number;
   readonly #deadline: number;
@@ -33,37 +33,44 @@ export class RetriedCall<C> {
   /** The deadline has come, and these are the errors for it: one for each attempt that was running. */
   #expired: TimeoutError[] | undefined;
 
-  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions) {
+  constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions, fn: Called<C, T>, ends: Ends<T>) {
     this.#balancer = balancer;
     this.rules = rules;
     this.options = options;
+    this.fn = fn;
+    this.#ends = ends;
     this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
     this.#startedAt = rules.env.now();
     this.#deadline = this.#startedAt + this.#timeoutMs;
-    this.request = { key: options.key, avoid: options.avoid };
+    this.request = options;
   }
 
-  /**
-   * One promise for all, which is settled by the attempt itself where that goes well: a call is made for each request, and each
-   * promise on its way would cost a turn.
-   */
-  run<T>(fn: Called<C, T>): Promise<T> {
+  begin(): void {
     const { signal, timeoutMs, attemptTimeoutMs, hedge } = this.options;
-    const ends = Promise.withResolvers<T>();
     try {
       if (timeoutMs !== undefined) is.durationMs(timeoutMs, "timeoutMs");
       if (attemptTimeoutMs !== undefined) is.durationMs(attemptTimeoutMs, "attemptTimeoutMs");
       if (hedge !== undefined) is.boolean(hedge, "hedge");
       signal?.throwIfAborted();
       this.rules.budget?.deposit();
-      this.#try(fn, ends);
+      this.#try();
     } catch (error) {
-      ends.reject(error);
+      this.#ends.reject(error);
     }
-    return ends.promise;
   }
 
-  #try<T>(fn: Called<C, T>, ends: Ends<T>): void {
+  /** An attempt went well. */
+  resolve(value: T): void {
+    this.rules.succeeded(this.attempts);
+    this.#ends.resolve(value);
+  }
+
+  /** An attempt failed. */
+  reject(error: unknown, endpoint: Endpoint, number: number): void {
+    void this.#failed(error, number, endpoint);
+  }
+
+  #try(): void {
     const number = ++this.attempts;
     // A timer that came late may have eaten what the back-off left.
     if (this.leftMs() === 0) throw this.#tooLate();
@@ -71,40 +78,32 @@ export class RetriedCall<C> {
     try {
       picked = this.#pick();
     } catch (error) {
-      void this.#failed(fn, ends, number, error);
+      void this.#failed(error, number);
       return;
     }
     if (picked instanceof Promise) {
       this.#waited = true;
       picked.then(
-        (lease) => this.#ask(fn, ends, number, lease),
-        (error: unknown) => this.#failed(fn, ends, number, error),
+        (lease) => this.#ask(number, lease),
+        (error: unknown) => this.#failed(error, number),
       );
-    } else this.#ask(fn, ends, number, picked);
+    } else this.#ask(number, picked);
   }
 
-  #ask<T>(fn: Called<C, T>, ends: Ends<T>, number: number, lease: PickResult<C>): void {
-    const succeed = (value: T): void => {
-      this.rules.succeeded(this.attempts);
-      ends.resolve(value);
-    };
-    const fail = (error: unknown): void => void this.#failed(fn, ends, number, error, lease.endpoint);
+  #ask(number: number, lease: PickResult<C>): void {
     const limitMs = this.options.attemptTimeoutMs ?? this.rules.attemptTimeoutMs;
     // A timer that ends an attempt, but not the call, has the async context of whoever armed it; what follows, the caller's.
     if (limitMs < this.leftMs()) {
-      new Promise<T>((resolve, reject) => this.ask(lease, number, fn, resolve, reject)).then(succeed, fail);
-    } else this.ask(lease, number, fn, succeed, fail);
+      new Promise<T>((resolve, reject) => this.ask(lease, number, this.fn, { resolve, reject })).then(
+        (value) => this.resolve(value),
+        (error: unknown) => this.#failed(error, number, lease.endpoint),
+      );
+    } else this.ask(lease, number, this.fn, this);
     this.#waited = true;
   }
 
   /** Tries again, or gives up. */
-  async #failed<T>(
-    fn: Called<C, T>,
-    ends: Ends<T>,
-    number: number,
-    error: unknown,
-    endpoint?: Endpoint<C>,
-  ): Promise<void> {
+  async #failed(error: unknown, number: number, endpoint?: Endpoint): Promise<void> {
     try {
       // Not within the attempt, which has just ended and tells who listens to its signal.
       await Promise.resolve();
@@ -117,9 +116,9 @@ export class RetriedCall<C> {
       signal?.throwIfAborted();
       if ("reason" in next) throw new RetryError(this.errors, next.reason);
       await this.#pause(next.delayMs);
-      this.#try(fn, ends);
+      this.#try();
     } catch (failure) {
-      ends.reject(failure);
+      this.#ends.reject(failure);
     }
   }
 
@@ -131,8 +130,10 @@ export class RetriedCall<C> {
       this.request = { key, avoid: new Set(avoid).add(endpoint) };
     }
     if (this.#expired?.includes(error as TimeoutError) === true) return "deadline";
-    const retryable = this.options.retryable ?? this.rules.retryable;
-    return retryable(error, number) ? undefined : "not-retryable";
+    const { options, rules } = this;
+    // As methods: the options may be an object of some class.
+    const again = options.retryable === undefined ? rules.retryable(error, number) : options.retryable(error, number);
+    return again ? undefined : "not-retryable";
   }
 
   /** Picks at once. */
@@ -178,22 +179,20 @@ export class RetriedCall<C> {
   }
 
   /**
-   * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands, and one
-   * of the other two is called, once. `racer` is given for attempts that race.
+   * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands, and
+   * `ends` are told. `racer` is given for attempts that race.
    */
-  protected ask<T>(
+  protected ask(
     lease: PickResult<C>,
     number: number,
     fn: Called<C, T>,
-    succeed: (value: T) => void,
-    fail: (error: unknown) => void,
+    ends: AttemptEnds<T>,
     racer?: Racer,
   ): void {
     const { rules, options } = this;
     const leftMs = this.leftMs();
     const timeoutMs = Math.min(leftMs, options.attemptTimeoutMs ?? rules.attemptTimeoutMs);
-    const beginning = { fn, lease, number, racer, timeoutMs, endsCall: timeoutMs === leftMs };
-    const attempt = new RunningAttempt<C, T>(this, beginning, succeed, fail);
+    const attempt = new RunningAttempt<C, T>(this, lease, number, fn, ends, timeoutMs, timeoutMs === leftMs, racer);
     if (!attempt.watch(options.signal)) return;
     // Retries end with the call, each in its own time.
     if (timeoutMs === rules.queue?.timeoutMs) {
@@ -218,8 +217,9 @@ export class RetriedCall<C> {
     if (this.attempts >= maxAttempts) return { reason: "attempts" };
     const delayMs = Math.max(0, backoff(this.attempts, error) || 0);
     if (delayMs >= this.leftMs()) return { reason: "deadline" };
-    const unsent = this.options.unsent ?? this.rules.unsent;
-    if (!unsent(error, number) && !this.rules.withdraw()) return { reason: "budget" };
+    const { options, rules } = this;
+    const unsent = options.unsent === undefined ? rules.unsent(error, number) : options.unsent(error, number);
+    if (!unsent && !rules.withdraw()) return { reason: "budget" };
     return { delayMs };
   }
 

@@ -6,11 +6,13 @@ import { type HedgeOptions, checkHedge } from "./hedging.ts";
 import { Latch } from "./latch.ts";
 import type { Abortable } from "./lifecycle.ts";
 import type { LoadReport } from "./load-report.ts";
+import type { OpenCall } from "./open-call.ts";
 import { checkOptions, is, required } from "./options.ts";
 import type { Outcome, PickRequest } from "./pick.ts";
 import { RetriedCall } from "./retried-call.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 import { RetryRules } from "./retry-rules.ts";
+import type { Called } from "./running-attempt.ts";
 
 /** What a called function is told about its attempt. */
 export interface Attempt {
@@ -100,19 +102,29 @@ export const RETRY_CHECKS = {
  * Nothing to close.
  */
 export function retry<C>(balancer: Balancer<C>, options: RetryOptions = {}): Call<C> {
-  return retryUntil(balancer, options, new Latch());
+  return promising(retryUntil(balancer, options, new Latch()));
 }
 
 /** As {@link retry}; when `closed` opens, no call stays in its back-off any longer: its next pick says why. */
-export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, closed: Latch): Call<C> {
+export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, closed: Latch): OpenCall<C> {
   checkOptions("", { balancer }, { balancer: required(is.balancer) });
   checkOptions("", options, RETRY_CHECKS);
   const rules = new RetryRules(options, closed);
   const { hedging } = rules;
-  return (fn, callOptions = {}) => {
+  return (fn, callOptions, ends) => {
     const isHedged = hedging !== undefined && callOptions.hedge !== false;
-    return (
-      isHedged ? new HedgedCall(balancer, rules, callOptions, hedging) : new RetriedCall(balancer, rules, callOptions)
-    ).run(fn);
+    const call = isHedged
+      ? new HedgedCall(balancer, rules, callOptions, fn, ends, hedging)
+      : new RetriedCall(balancer, rules, callOptions, fn, ends);
+    call.begin();
+  };
+}
+
+/** The same call with a promise. */
+export function promising<C>(open: OpenCall<C>): Call<C> {
+  return <T>(fn: Called<C, T>, options: CallOptions = {}) => {
+    const ends = Promise.withResolvers<T>();
+    open(fn, options, ends);
+    return ends.promise;
   };
 }

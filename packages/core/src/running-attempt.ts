@@ -6,6 +6,7 @@ import { TimeoutError } from "./errors.ts";
 import { address } from "./instance.ts";
 import type { LoadReport } from "./load-report.ts";
 import { type Outcome, type PickResult, SUCCESS } from "./pick.ts";
+import type { OpenAttempt } from "./open-call.ts";
 import type { Attempt } from "./retry.ts";
 
 /** For an attempt beside which there may be others. */
@@ -24,50 +25,51 @@ interface Caller {
   expired(error: TimeoutError): void;
 }
 
-/** What is known of an attempt when it begins. */
-interface Beginning<C, T> {
-  readonly fn: (client: C, attempt: Attempt) => T | PromiseLike<T>;
-  readonly lease: PickResult<C>;
-  readonly number: number;
-  readonly racer: Racer | undefined;
-  readonly timeoutMs: number;
-  /** Whether the time of the call is over with that of the attempt. */
-  readonly endsCall: boolean;
+/** Hears how an attempt ended, once. */
+export interface AttemptEnds<T> {
+  resolve(value: T): void;
+  reject(reason: unknown, endpoint: Endpoint, number: number): void;
 }
 
-/**
- * What a called function may use instead of a promise, where one for each call is too much: it returns {@link TOLD}, and
- * says by these how it has ended. They are to be called in the async context of the function. Not where calls are hedged.
- */
-export interface OpenAttempt<T> extends Attempt {
-  /** It has ended well. Does nothing when it has ended before, be it by its deadline. */
-  succeed(value: T): void;
-  /** Likewise, with an error. */
-  fail(error: unknown): void;
-}
+/** What is called: once per attempt. */
+export type Called<C, T> = (client: C, attempt: Attempt) => T | PromiseLike<T>;
 
 /** An attempt that has begun: what its function gets to see of it, and what its endpoint learns from it. */
-export class RunningAttempt<C, T> extends BoundedWork<T> implements Attempt {
+export class RunningAttempt<C, T> extends BoundedWork<T> implements OpenAttempt<T> {
   readonly endpoint: Endpoint;
   readonly number: number;
   readonly #call: Caller;
-  readonly #beginning: Beginning<C, T>;
+  readonly #lease: PickResult<C>;
+  readonly #fn: Called<C, T>;
+  readonly #ends: AttemptEnds<T>;
+  readonly #timeoutMs: number;
+  readonly #endsCall: boolean;
+  readonly #isHedge: boolean;
   /** Only if somebody wants to know how long it took. */
   readonly #startedAt: number | undefined;
   #held = false;
 
+  /** `endsCall`: whether the time of the call is over with that of the attempt. */
   constructor(
     call: Caller,
-    beginning: Beginning<C, T>,
-    resolve: (value: T) => void,
-    reject: (reason: unknown) => void,
+    lease: PickResult<C>,
+    number: number,
+    fn: Called<C, T>,
+    ends: AttemptEnds<T>,
+    timeoutMs: number,
+    endsCall: boolean,
+    racer?: Racer,
   ) {
-    super(resolve, reject);
-    const { lease, number, racer } = beginning;
+    super();
     this.endpoint = lease.endpoint;
     this.number = number;
     this.#call = call;
-    this.#beginning = beginning;
+    this.#lease = lease;
+    this.#fn = fn;
+    this.#ends = ends;
+    this.#timeoutMs = timeoutMs;
+    this.#endsCall = endsCall;
+    this.#isHedge = racer?.hedge === true;
     this.#startedAt = channels.attemptEnded.hasSubscribers ? call.env.now() : undefined;
     if (racer !== undefined) racer.cut = (reason) => this.cut(reason);
   }
@@ -79,42 +81,52 @@ export class RunningAttempt<C, T> extends BoundedWork<T> implements Attempt {
 
   #hold(): (outcome: Outcome) => void {
     this.#held = true;
-    const { lease } = this.#beginning;
+    const lease = this.#lease;
     // Bound to nothing but the lease: the attempt has the promise, and so its result, which must not live as long.
     return lease.done.bind(lease);
   }
 
   get report(): ((report: LoadReport) => void) | undefined {
-    return this.#beginning.lease.report;
+    return this.#lease.report;
   }
 
   protected override work(): T | PromiseLike<T> {
-    const { fn, lease } = this.#beginning;
-    return fn(lease.endpoint.client, this);
+    return this.#fn(this.#lease.endpoint.client, this);
   }
 
   protected override tooLate(): TimeoutError {
-    const { number, timeoutMs, endsCall } = this.#beginning;
-    const error = timedOut(number, this.endpoint, timeoutMs);
-    if (endsCall) this.#call.expired(error);
+    const error = timedOut(this.number, this.endpoint, this.#timeoutMs);
+    if (this.#endsCall) this.#call.expired(error);
     return error;
   }
 
-  protected override succeeded(): void {
-    this.#end(SUCCESS);
+  protected override succeeded(value: T): void {
+    try {
+      this.#end(SUCCESS);
+    } catch (error) {
+      return this.#ends.reject(error, this.endpoint, this.number);
+    }
+    this.#ends.resolve(value);
   }
 
   protected override failed(error: unknown): void {
-    this.#end(this.#call.outcomeOf(error));
+    let reason = error;
+    try {
+      this.#end(this.#call.outcomeOf(error));
+    } catch (thrown) {
+      reason = thrown;
+    }
+    this.#ends.reject(reason, this.endpoint, this.number);
   }
 
+  /** What a policy throws when it is told is what comes of the attempt. */
   #end(outcome: Outcome): void {
-    const { lease, number, racer } = this.#beginning;
-    if (!this.#held || outcome.kind !== "success") lease.done(outcome);
+    if (!this.#held || outcome.kind !== "success") this.#lease.done(outcome);
     if (this.#startedAt === undefined) return;
+    const { number } = this;
     const { instance } = this.endpoint;
     const latencyMs = this.#call.env.now() - this.#startedAt;
-    const hedge = racer?.hedge === true;
+    const hedge = this.#isHedge;
     channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
   }
 }

@@ -1,6 +1,6 @@
 import type { Attempt, Instance, Outcome } from "@rollcall/core";
 import { classifyBuiltIn, isBadPort } from "./built-in-failure.ts";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Told } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Receiver } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { ResponseHeaders } from "./status-error.ts";
@@ -59,30 +59,31 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
   readonly #fetch: typeof fetch;
   readonly #request: BuiltInRequest;
   readonly #body: ReplayStream | undefined;
-  readonly #signal: AbortSignal | undefined;
 
   constructor(
     rules: ExchangeRules<string>,
     builtIn: typeof fetch,
     request: BuiltInRequest,
-    options: Omit<ExchangeOptions, "method" | "path">,
+    options: ExchangeOptions,
   ) {
-    super(rules, { ...options, method: request.method, path: request.target });
+    super(rules, request.method, request.target, options, options.signal);
     this.#fetch = builtIn;
     this.#request = request;
     this.#body = request.body instanceof ReplayStream ? request.body : undefined;
-    this.#signal = options.signal;
   }
 
-  protected override send(base: string, attempt: Attempt, { answered, failed }: Told<BuiltInAnswer>): void {
-    this.#ask(base, attempt).then(answered, failed);
+  protected override send(base: string, attempt: Attempt, receiver: Receiver<BuiltInAnswer>): void {
+    this.#ask(base, attempt).then(
+      (answer) => receiver.answered(answer, attempt),
+      (error: unknown) => receiver.failed(error, attempt),
+    );
   }
 
   async #ask(base: string, attempt: Attempt): Promise<BuiltInAnswer> {
     const { method, target, init, body } = this.#request;
     const url = base + target;
     // The attempt's signal falls silent with the head; the caller's holds for the body too.
-    const signal = this.#signal === undefined ? attempt.signal : AbortSignal.any([attempt.signal, this.#signal]);
+    const signal = this.signal === undefined ? attempt.signal : AbortSignal.any([attempt.signal, this.signal]);
     const chain = this.chainHeaders() ?? [];
     const headers = new Headers(init.headers);
     for (let at = 0; at < chain.length; at += 2) headers.set(chain[at] ?? "", chain[at + 1] ?? "");
@@ -121,7 +122,7 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
   protected override cut(): void {}
 
   protected override hold(attempt: Attempt, answer: BuiltInAnswer): void {
-    if (answer.body !== null) answer.track(this.#signal, attempt.hold());
+    if (answer.body !== null) answer.track(this.signal, attempt.hold());
   }
 
   protected override drop(answer: BuiltInAnswer): void {
@@ -134,7 +135,7 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
 
   protected override end(answer?: BuiltInAnswer): void {
     if (answer === undefined) this.#body?.close();
-    else answer.track(this.#signal, () => undefined);
+    else answer.track(this.signal, () => undefined);
   }
 }
 

@@ -73,7 +73,7 @@ class DiscoveryDispatcher extends Dispatcher implements AsyncDisposable {
     try {
       rules = this.#hosts.find(String(options.origin));
     } catch (error) {
-      const relay = new Relay(handler, this.#running, () => undefined);
+      const relay = new Relay(handler, this.#running);
       queueMicrotask(() => relay.fail(error));
       return true;
     }

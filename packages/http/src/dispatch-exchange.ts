@@ -1,8 +1,6 @@
 import type { Attempt } from "@rollcall/core";
 import type { Dispatcher } from "undici";
-import type { Told } from "./exchange.ts";
-import type { InstancePool } from "./instance-pool.ts";
-import { LightSignal } from "./light-signal.ts";
+import type { Receiver } from "./exchange.ts";
 import { normalizeMethod } from "./method.ts";
 import { onlyError } from "./only-error.ts";
 import { PoolExchange } from "./pool-exchange.ts";
@@ -13,7 +11,6 @@ import type { RequestOptions, RequestRules } from "./request-exchange.ts";
 import { mergeHeaders } from "./request-headers.ts";
 import { requestTarget } from "./request-target.ts";
 import type { RunningRelays } from "./running-relays.ts";
-import type { TransferOptions } from "./transfer.ts";
 
 /**
  * What a single request can be told of how it is balanced: beside undici's own options, wherever those reach the
@@ -54,55 +51,39 @@ export function dispatchBalanced(
   handler: Dispatcher.DispatchHandler,
   running: RunningRelays,
 ): void {
-  const signal = new LightSignal();
-  let exchange: DispatchExchange | undefined;
-  const relay = new Relay(handler, running, (reason) => {
-    if (relay.answered) exchange?.abort(reason);
-    else signal.abort(reason);
-  });
+  const relay = new Relay(handler, running);
   try {
     handler.onRequestStart?.(relay, null);
-    exchange = new DispatchExchange(rules, options, relay, signal);
+    new DispatchExchange(rules, options, relay).begin({
+      resolve() {},
+      // Not before who dispatches has the stream that is to fail: undici's pipeline returns it only after this.
+      reject: (error) => queueMicrotask(() => relay.fail(rules.once ? onlyError(error) : error)),
+    });
   } catch (error) {
-    // Not before who dispatches has the stream that is to fail: undici's pipeline returns it only after this.
     queueMicrotask(() => relay.fail(error));
-    return;
   }
-  exchange.run().catch((error: unknown) => relay.fail(rules.once ? onlyError(error) : error));
 }
 
 class DispatchExchange extends PoolExchange<RelayedAnswer> {
   readonly #rules: DispatchRules;
   readonly #relay: Relay;
 
-  constructor(rules: DispatchRules, options: Dispatcher.DispatchOptions, relay: Relay, signal: LightSignal) {
+  constructor(rules: DispatchRules, options: Dispatcher.DispatchOptions, relay: Relay) {
     const { content, contentType } = prepareBody(options.body, rules.maxReplayBytes);
     const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
-    const {
-      path,
-      idempotent,
-      key,
-      timeoutMs,
-      attemptTimeoutMs,
-      incoming,
-      avoid,
-    }: Dispatcher.DispatchOptions & BalanceOptions = options;
     const method = normalizeMethod(options.method);
     // A tunnel names the host it leads to.
-    if (method !== "CONNECT") requestTarget(path);
-    const request: TransferOptions = {
-      ...options,
-      method,
-      // undici sends more kinds of bodies than its types admit.
-      body: content as NonNullable<Dispatcher.DispatchOptions["body"]>,
-      headers: mergeHeaders(defaults, options.headers) ?? null,
-    };
+    if (method !== "CONNECT") requestTarget(options.path);
+    const headers = mergeHeaders(defaults, options.headers);
+    const asItIs = method === options.method && content === options.body && headers === options.headers;
+    // undici sends more kinds of bodies than its types admit.
+    const body = content as NonNullable<Dispatcher.DispatchOptions["body"]>;
+    const request = asItIs ? options : { ...options, method, body, headers: headers ?? null };
     // It has all that core uses of a signal.
-    const light = signal as unknown as AbortSignal;
-    const own = { signal: light, method, path, idempotent, key, timeoutMs, attemptTimeoutMs, incoming, avoid };
-    super(rules, own, request, content);
+    super(rules, options, relay.signal as unknown as AbortSignal, request, content);
     this.#rules = rules;
     this.#relay = relay;
+    relay.exchange = this;
   }
 
   /** Ends an answer that is on its way. */
@@ -110,8 +91,8 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     this.transferOf()?.abort(reason);
   }
 
-  protected override sendTo(pool: InstancePool, request: TransferOptions, _: Attempt, told: Told<RelayedAnswer>): void {
-    pool.dispatch(request, new RelayedAnswer(this.#relay, this.#rules.failureStatuses, told));
+  protected override handler(attempt: Attempt, receiver: Receiver<RelayedAnswer>): RelayedAnswer {
+    return new RelayedAnswer(this.#relay, this.#rules.failureStatuses, attempt, receiver);
   }
 
   protected override get replayable(): boolean {

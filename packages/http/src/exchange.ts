@@ -4,8 +4,11 @@ import {
   type CallOptions,
   type Client,
   type Endpoint,
+  type Ends,
   type Env,
+  OPEN_CALL,
   type OpenAttempt,
+  type OpenClient,
   TOLD,
   isDiscoveryError,
 } from "@rollcall/core";
@@ -29,9 +32,6 @@ export interface Answer {
 
 /** One request, as far as it matters for its attempts. */
 export interface ExchangeOptions extends CallOptions {
-  readonly method: string;
-  /** The request target, for messages. */
-  readonly path: string;
   /** Default: by the method. */
   readonly idempotent?: boolean | undefined;
   /** The request that is being served by this one. Default: that of the surrounding `whileServing`. */
@@ -59,9 +59,9 @@ export interface ExchangeRules<C> {
 }
 
 /** Who waits for the head of an answer: hears of it, or of what was in its way, in the async context of the attempt. */
-export interface Told<A> {
-  readonly answered: (answer: A) => void;
-  readonly failed: (error: unknown) => void;
+export interface Receiver<A> {
+  answered(answer: A, attempt: Attempt): void;
+  failed(error: unknown, attempt: Attempt): void;
 }
 
 /**
@@ -70,12 +70,23 @@ export interface Told<A> {
  *
  * An answer with a failing status is kept until it is known what becomes of it: the next attempt drops it, and without
  * one it is what the caller gets.
+ *
+ * It is itself what core is told of the call, who hears of its end, and of that of each attempt: every further object
+ * for each request would be more work than all of the balancing.
  */
-export abstract class Exchange<C, A extends Answer> {
+export abstract class Exchange<C, A extends Answer> implements CallOptions, Ends<A | Invalid>, Receiver<A> {
+  readonly signal: AbortSignal | undefined;
+  readonly key: CallOptions["key"];
+  readonly avoid: CallOptions["avoid"];
+  readonly timeoutMs: number | undefined;
+  readonly attemptTimeoutMs: number | undefined;
+  /** Whether attempts may run at the same time. */
+  hedge = false;
   readonly #rules: ExchangeRules<C>;
   readonly #options: ExchangeOptions;
+  readonly #method: string;
+  readonly #path: string;
   readonly #idempotent: boolean;
-  readonly #timeoutMs: number | undefined;
   /** Only what has not left may be sent again. */
   readonly #onlyOnce: boolean;
   /** When the caller will have given up, if instances are told. */
@@ -84,25 +95,38 @@ export abstract class Exchange<C, A extends Answer> {
   #seen: number;
   #refused: { readonly error: StatusError; readonly answer: A } | undefined;
   #failedAt: Set<Endpoint> | undefined;
-  #hedged = false;
   /** Attempts that run, without the one that begins. Counted only if hedged. */
   #underWay = 0;
+  #ends: Ends<A> | undefined;
 
-  constructor(rules: ExchangeRules<C>, options: ExchangeOptions) {
+  /** `path` is the request target, for messages. */
+  constructor(
+    rules: ExchangeRules<C>,
+    method: string,
+    path: string,
+    options: ExchangeOptions,
+    signal: AbortSignal | undefined,
+  ) {
     this.#rules = rules;
     this.#options = options;
-    this.#idempotent = options.idempotent ?? isIdempotent(options.method);
+    this.#method = method;
+    this.#path = path;
+    this.#idempotent = options.idempotent ?? isIdempotent(method);
+    this.signal = signal;
+    this.key = options.key;
+    this.avoid = options.avoid;
+    this.attemptTimeoutMs = options.attemptTimeoutMs;
     const { timeoutMs } = options;
     const incoming = servedBy(options.incoming);
     this.#onlyOnce = incoming !== undefined && isRetried(incoming);
     this.#seen = this.#onlyOnce ? 1 : 0;
     const leftMs = incoming === undefined ? Infinity : remainingMs(incoming);
-    this.#timeoutMs = leftMs === Infinity ? timeoutMs : Math.min(timeoutMs ?? rules.timeoutMs, leftMs);
-    if (rules.sendDeadline) this.#endsAt = rules.env.now() + (this.#timeoutMs ?? rules.timeoutMs);
+    this.timeoutMs = leftMs === Infinity ? timeoutMs : Math.min(timeoutMs ?? rules.timeoutMs, leftMs);
+    if (rules.sendDeadline) this.#endsAt = rules.env.now() + (this.timeoutMs ?? rules.timeoutMs);
   }
 
   /** Makes an attempt, and tells when the head of its response is here, or that there will be none. */
-  protected abstract send(client: C, attempt: Attempt, told: Told<A>): void;
+  protected abstract send(client: C, attempt: Attempt, receiver: Receiver<A>): void;
   /** What an error of this attempt means. */
   protected abstract classify(error: unknown, attempt: number): Failure;
   /** Whether the request's body can be sent once more from its beginning. */
@@ -120,39 +144,83 @@ export abstract class Exchange<C, A extends Answer> {
   /** There will be no further attempt: this answer is the caller's, or, without one, the exchange has failed. */
   protected abstract end(answer?: A): void;
 
-  /** Whether attempts may run at the same time. */
-  protected get hedged(): boolean {
-    return this.#hedged;
-  }
-
   /** Runs it to its end. Resolves with a response of any status, rejects as `Client.call` does. */
   run(): Promise<A> {
-    const { signal, key, avoid, hedge } = this.#options;
-    const { hedges } = this.#rules;
-    this.#hedged = hedges && hedge !== false && this.#idempotent && !this.#onlyOnce && this.mayOverlap;
-    const options: CallOptions = {
-      signal,
-      key,
-      avoid,
-      timeoutMs: this.#timeoutMs,
-      attemptTimeoutMs: this.#options.attemptTimeoutMs,
-      retryable: (error, number) => this.#retryable(error, number),
-      unsent:
-        this.#options.unsent ?? this.#rules.unsent ?? ((error, number) => this.classify(error, number) === "unsent"),
-      hedge: this.#hedged,
-    };
-    return this.#rules.client
-      .call((client, attempt) => this.#attempt(client, attempt), options)
-      .then(
-        (outcome) => {
-          if (this.#hedged) this.#dropRefused();
-          return this.#finish(outcome);
-        },
-        (error: unknown) => {
-          if (!this.#hedged) this.cut(error);
-          return this.#finish(this.#giveUp(error));
-        },
-      );
+    const ends = Promise.withResolvers<A>();
+    this.begin(ends);
+    return ends.promise;
+  }
+
+  /** The same without a promise: `ends` may be told before this returns. */
+  begin(ends: Ends<A>): void {
+    const { client, hedges } = this.#rules;
+    this.#ends = ends;
+    this.hedge = hedges && this.#options.hedge !== false && this.#idempotent && !this.#onlyOnce && this.mayOverlap;
+    (client as OpenClient<C>)[OPEN_CALL]((instance, attempt) => this.#attempt(instance, attempt), this, this);
+  }
+
+  /** The call has an answer, or has found that there can be none. */
+  resolve(outcome: A | Invalid): void {
+    if (this.hedge) this.#dropRefused();
+    if ("invalid" in outcome) {
+      this.end();
+      this.#ends?.reject(outcome.invalid);
+    } else {
+      this.end(outcome);
+      this.#ends?.resolve(outcome);
+    }
+  }
+
+  /** The call has failed. The last answer is the caller's, if that is what it failed with. */
+  reject(error: unknown): void {
+    if (!this.hedge) this.cut(error);
+    const refused = this.#refused;
+    if (refused !== undefined && isDiscoveryError(error, "RETRY") && error instanceof AggregateError) {
+      if (error.errors.at(-1) === refused.error) {
+        this.end(refused.answer);
+        this.#ends?.resolve(refused.answer);
+        return;
+      }
+    }
+    this.#dropRefused();
+    this.end();
+    this.#ends?.reject(error);
+  }
+
+  /** An attempt has an answer. */
+  answered(answer: A, attempt: Attempt): void {
+    const open = attempt as OpenAttempt<A>;
+    try {
+      open.succeed(this.#receive(attempt, answer));
+    } catch (error) {
+      open.fail(error);
+    }
+  }
+
+  /** An attempt has failed, or cannot be made at all. */
+  failed(error: unknown, attempt: Attempt): void {
+    const open = attempt as OpenAttempt<Invalid>;
+    try {
+      open.succeed(this.#fail(attempt, error));
+    } catch (failure) {
+      open.fail(failure);
+    }
+  }
+
+  retryable(error: unknown, attempt: number): boolean {
+    // Before the pause, not when the next attempt begins. Where there may be others, its signal does it.
+    if (!this.hedge) this.cut(error);
+    const unsent = this.classify(error, attempt) === "unsent";
+    if (!unsent) this.#seen++;
+    if (!this.replayable || (this.#onlyOnce && !unsent)) return false;
+    const rule = this.#options.retryable ?? this.#rules.retryable;
+    if (rule !== undefined) return rule(error, attempt);
+    return unsent || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
+  }
+
+  unsent(error: unknown, attempt: number): boolean {
+    const rule = this.#options.unsent ?? this.#rules.unsent;
+    return rule === undefined ? this.classify(error, attempt) === "unsent" : rule(error, attempt);
   }
 
   /** What the next attempt says of itself: a flat list of names and values, or nothing. */
@@ -163,7 +231,7 @@ export abstract class Exchange<C, A extends Answer> {
     const headers: string[] = [];
     if (seen > 0) headers.push(ATTEMPT_HEADER, String(seen + 1));
     const { env } = this.#rules;
-    const { attemptTimeoutMs = this.#rules.attemptTimeoutMs ?? Infinity } = this.#options;
+    const { attemptTimeoutMs = this.#rules.attemptTimeoutMs ?? Infinity } = this;
     // This request is given up with its attempt, even if another one follows.
     const leftMs = this.#endsAt === undefined ? Infinity : Math.min(attemptTimeoutMs, this.#endsAt - env.now());
     if (leftMs !== Infinity) headers.push(DEADLINE_HEADER, String(Math.max(0, Math.floor(leftMs))));
@@ -173,33 +241,16 @@ export abstract class Exchange<C, A extends Answer> {
   /** Without a promise where it can be, as without `async` on all of the way: each would allocate some hundred bytes. */
   #attempt(client: C, attempt: Attempt): Promise<A | Invalid> {
     this.#dropRefused();
-    if (this.#hedged) {
+    if (this.hedge) {
       return this.#race(client, attempt).then(
         (answer) => this.#receive(attempt, answer),
         (error: unknown) => this.#fail(attempt, error),
       );
     }
-    const open = attempt as OpenAttempt<A | Invalid>;
-    const told: Told<A> = {
-      answered: (answer) => {
-        try {
-          open.succeed(this.#receive(attempt, answer));
-        } catch (error) {
-          open.fail(error);
-        }
-      },
-      failed: (error) => {
-        try {
-          open.succeed(this.#fail(attempt, error));
-        } catch (failure) {
-          open.fail(failure);
-        }
-      },
-    };
     try {
-      this.send(client, attempt, told);
+      this.send(client, attempt, this);
     } catch (error) {
-      told.failed(error);
+      this.failed(error, attempt);
     }
     return TOLD as never;
   }
@@ -243,8 +294,7 @@ export abstract class Exchange<C, A extends Answer> {
 
   #refuse(answer: A, endpoint: Endpoint): StatusError {
     this.#failedAt = (this.#failedAt ?? new Set()).add(endpoint);
-    const { method, path } = this.#options;
-    const error = new StatusError(method, path, answer.statusCode, answer.headers, this.#allAsked());
+    const error = new StatusError(this.#method, this.#path, answer.statusCode, answer.headers, this.#allAsked());
     // Of an attempt that ran at the same time.
     this.#dropRefused();
     this.#refused = { error, answer };
@@ -253,42 +303,10 @@ export abstract class Exchange<C, A extends Answer> {
 
   /** Whether every endpoint that could be asked next has been asked already, to no avail. */
   #allAsked(): boolean {
-    const { avoid } = this.#options;
     return this.#rules.client.endpoints.every(
       (endpoint) =>
-        endpoint.instance.weight === 0 || this.#failedAt?.has(endpoint) === true || avoid?.has(endpoint) === true,
+        endpoint.instance.weight === 0 || this.#failedAt?.has(endpoint) === true || this.avoid?.has(endpoint) === true,
     );
-  }
-
-  #retryable(error: unknown, attempt: number): boolean {
-    // Before the pause, not when the next attempt begins. Where there may be others, its signal does it.
-    if (!this.#hedged) this.cut(error);
-    const unsent = this.classify(error, attempt) === "unsent";
-    if (!unsent) this.#seen++;
-    if (!this.replayable || (this.#onlyOnce && !unsent)) return false;
-    const rule = this.#options.retryable ?? this.#rules.retryable;
-    if (rule !== undefined) return rule(error, attempt);
-    return unsent || (this.#idempotent && waitAfter(error) <= MAX_RETRY_AFTER_MS);
-  }
-
-  #finish(outcome: A | Invalid): A {
-    if ("invalid" in outcome) {
-      this.end();
-      throw outcome.invalid;
-    }
-    this.end(outcome);
-    return outcome;
-  }
-
-  /** The last answer, if it is what the call failed with; otherwise the error stands. */
-  #giveUp(error: unknown): A {
-    const refused = this.#refused;
-    if (refused !== undefined && isDiscoveryError(error, "RETRY") && error instanceof AggregateError) {
-      if (error.errors.at(-1) === refused.error) return refused.answer;
-    }
-    this.#dropRefused();
-    this.end();
-    throw error;
   }
 
   #dropRefused(): void {

@@ -1,12 +1,11 @@
 import { type Instance, address } from "@rollcall/core";
 import { type Dispatcher, Pool } from "undici";
-import { whileServing } from "./call-chain.ts";
-import type { TransferOptions } from "./transfer.ts";
+import { beingServed, whileServing } from "./call-chain.ts";
 
 /** How an instance is spoken to. */
 export type Protocol = "http" | "https";
 
-/** The connections to one instance. Every request that brings a {@link Transfer} goes through it. */
+/** The connections to one instance. */
 export class InstancePool extends Pool {
   readonly #servername: string | undefined;
 
@@ -15,12 +14,13 @@ export class InstancePool extends Pool {
     this.#servername = servername;
   }
 
-  override dispatch(options: TransferOptions, handler: Dispatcher.DispatchHandler): boolean {
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     // Without it undici would ask for the name in the request's Host header, which may come from anybody.
     const named = this.#servername === undefined ? options : { ...options, servername: this.#servername };
-    const watched = options.transfer === undefined ? handler : options.transfer.around(handler);
     // A connection lives on, and is not to hold on to the request that it was opened for.
-    return whileServing(undefined, () => super.dispatch(named, watched));
+    return beingServed() === undefined
+      ? super.dispatch(named, handler)
+      : whileServing(undefined, () => super.dispatch(named, handler));
   }
 }
 

@@ -9,18 +9,22 @@ type Listener = (() => void) | { handleEvent(): void };
 export class LightSignal implements Pick<AbortSignal, "aborted" | "reason" | "throwIfAborted"> {
   aborted = false;
   reason: unknown;
-  #listeners: Listener[] | undefined;
+  #first: Listener | undefined;
+  #others: Listener[] | undefined;
 
   throwIfAborted(): void {
     if (this.aborted) throw this.reason;
   }
 
   addEventListener(_: "abort", listener: Listener): void {
-    (this.#listeners ??= []).push(listener);
+    // Nearly always there is one at a time.
+    if (this.#first === undefined) this.#first = listener;
+    else (this.#others ??= []).push(listener);
   }
 
   removeEventListener(_: "abort", listener: Listener): void {
-    this.#listeners = this.#listeners?.filter((one) => one !== listener);
+    if (this.#first === listener) this.#first = this.#others?.shift();
+    else this.#others = this.#others?.filter((one) => one !== listener);
   }
 
   /** Idempotent: the first reason stays. */
@@ -28,8 +32,8 @@ export class LightSignal implements Pick<AbortSignal, "aborted" | "reason" | "th
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
-    const listeners = this.#listeners ?? [];
-    this.#listeners = undefined;
+    const listeners = this.#first === undefined ? [] : [this.#first, ...(this.#others ?? [])];
+    this.#first = this.#others = undefined;
     for (const listener of listeners) {
       if (typeof listener === "function") listener();
       else listener.handleEvent();

@@ -1,18 +1,19 @@
 import type { Attempt } from "@rollcall/core";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Told } from "./exchange.ts";
+import type { Dispatcher } from "undici";
+import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Receiver } from "./exchange.ts";
 import { type Failure, classify } from "./failure.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { PreparedBody } from "./request-body.ts";
 import { replaceHeaders } from "./request-headers.ts";
-import { Transfer, type TransferOptions } from "./transfer.ts";
+import { Transfer } from "./transfer.ts";
 
 /**
  * An exchange over undici's pools, which let a {@link Transfer} see what was sent and how the body of the response
  * ended. What makes a response of the answer is for those who extend it.
  */
 export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePool, A> {
-  readonly #request: TransferOptions;
+  readonly #request: Dispatcher.DispatchOptions;
   readonly #body: ReplayStream | undefined;
   #transfer: Transfer | undefined;
   /** Of attempts that may run at the same time: their transfers, by their numbers and by their answers. */
@@ -21,38 +22,40 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
   constructor(
     rules: ExchangeRules<InstancePool>,
     options: ExchangeOptions,
-    request: TransferOptions,
+    signal: AbortSignal | undefined,
+    request: Dispatcher.DispatchOptions,
     body: PreparedBody["content"],
   ) {
-    super(rules, options);
+    super(rules, request.method, request.path, options, signal);
     this.#request = request;
     this.#body = body instanceof ReplayStream ? body : undefined;
   }
 
-  /** Hands the request to a pool, and tells when the head is here. */
-  protected abstract sendTo(pool: InstancePool, request: TransferOptions, attempt: Attempt, told: Told<A>): void;
+  /** Makes the handler that makes an answer of what arrives. */
+  protected abstract handler(attempt: Attempt, receiver: Receiver<A>): Dispatcher.DispatchHandler;
 
-  protected override send(pool: InstancePool, attempt: Attempt, told: Told<A>): void {
-    const transfer = new Transfer();
+  protected override send(pool: InstancePool, attempt: Attempt, receiver: Receiver<A>): void {
+    const heard = this.hedge ? this.#enter(attempt.number, receiver) : receiver;
+    const transfer = new Transfer(this.handler(attempt, heard));
     this.#transfer = transfer;
-    this.#request.transfer = transfer;
+    this.#rivals?.set(attempt.number, transfer);
     const chain = this.chainHeaders();
     const request =
       chain === undefined
         ? this.#request
         : { ...this.#request, headers: replaceHeaders(this.#request.headers, chain) ?? null };
-    this.sendTo(pool, request, attempt, this.hedged ? this.#enter(attempt.number, transfer, told) : told);
+    pool.dispatch(request, transfer);
   }
 
-  #enter(number: number, transfer: Transfer, { answered, failed }: Told<A>): Told<A> {
+  #enter(number: number, receiver: Receiver<A>): Receiver<A> {
     const rivals = (this.#rivals ??= new Map());
-    rivals.set(number, transfer);
     return {
-      answered: (answer) => {
-        rivals.set(answer, transfer);
-        answered(answer);
+      answered(answer, attempt) {
+        const transfer = rivals.get(number);
+        if (transfer !== undefined) rivals.set(answer, transfer);
+        receiver.answered(answer, attempt);
       },
-      failed,
+      failed: (error, attempt) => receiver.failed(error, attempt),
     };
   }
 

@@ -1,7 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
-import type { Instance } from "@rollcall/core";
+import type { Attempt } from "@rollcall/core";
 import type { Dispatcher } from "undici";
-import type { Told } from "./exchange.ts";
+import type { Receiver } from "./exchange.ts";
 import type { HttpResponse } from "./request-exchange.ts";
 import { ResponseBody } from "./response-body.ts";
 import type { ResponseHeaders } from "./status-error.ts";
@@ -9,18 +9,18 @@ import { destroyBody } from "./unread-body.ts";
 
 /** Makes a response of the answer to one attempt, as undici's `request()` does. */
 export class ReceivedAnswer extends AsyncResource implements Dispatcher.DispatchHandler {
-  readonly #instance: Instance;
   readonly #toHead: boolean;
-  readonly #told: Told<HttpResponse>;
+  readonly #attempt: Attempt;
+  readonly #receiver: Receiver<HttpResponse>;
   #body: ResponseBody | undefined;
   #trailers: Record<string, string> = {};
 
-  constructor(instance: Instance, method: string, told: Told<HttpResponse>) {
+  constructor(method: string, attempt: Attempt, receiver: Receiver<HttpResponse>) {
     // Connections have an async context of their own.
     super("ROLLCALL_REQUEST");
-    this.#instance = instance;
     this.#toHead = method === "HEAD";
-    this.#told = told;
+    this.#attempt = attempt;
+    this.#receiver = receiver;
   }
 
   onRequestStart(): void {}
@@ -34,8 +34,10 @@ export class ReceivedAnswer extends AsyncResource implements Dispatcher.Dispatch
     if (statusCode < 200) return;
     const body = new ResponseBody(controller, headers, this.#toHead);
     this.#body = body;
-    const answer = { statusCode, statusText, headers, body, trailers: this.#trailers, instance: this.#instance };
-    this.runInAsyncScope(this.#told.answered, undefined, answer);
+    const { instance } = this.#attempt.endpoint;
+    const answer = { statusCode, statusText, headers, body, trailers: this.#trailers, instance };
+    const receiver = this.#receiver;
+    this.runInAsyncScope(receiver.answered, receiver, answer, this.#attempt);
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -50,7 +52,8 @@ export class ReceivedAnswer extends AsyncResource implements Dispatcher.Dispatch
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     const body = this.#body;
-    if (body === undefined) this.runInAsyncScope(this.#told.failed, undefined, error);
+    const receiver = this.#receiver;
+    if (body === undefined) this.runInAsyncScope(receiver.failed, receiver, error, this.#attempt);
     // Not within what the connection is doing.
     else queueMicrotask(() => destroyBody(body, error));
   }

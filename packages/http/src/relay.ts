@@ -1,6 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import type { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
+import { LightSignal } from "./light-signal.ts";
 import type { RunningRelays } from "./running-relays.ts";
 import type { ResponseHeaders } from "./status-error.ts";
 
@@ -17,10 +18,12 @@ export interface RelayController extends Dispatcher.DispatchController {
  * What the handler of a dispatched request has in its hand, whichever attempt answers it: one controller from the
  * beginning to the end, although every attempt has a connection, and so a controller, of its own.
  */
-export class Relay implements RelayController {
+export class Relay extends AsyncResource implements RelayController {
   readonly handler: Dispatcher.DispatchHandler;
-  /** Where it was dispatched: connections have an async context of their own. */
-  readonly context = new AsyncResource("ROLLCALL_REQUEST");
+  /** Aborts when the request is to end before an answer has begun. */
+  readonly signal = new LightSignal();
+  /** Sends it. */
+  exchange: { abort(reason: unknown): void } | undefined;
   /** The controller of the attempt that is running. */
   target: Dispatcher.DispatchController | undefined;
   /** Whether the head of an answer was passed on: from then on there is only that one attempt. */
@@ -33,13 +36,13 @@ export class Relay implements RelayController {
   #reason: Error | null = null;
   #paused = false;
   readonly #running: RunningRelays;
-  readonly #onAbort: (reason: Error) => void;
 
-  /** `running` holds it until its end; `onAbort` is told when the handler, or somebody else here, wants that end now. */
-  constructor(handler: Dispatcher.DispatchHandler, running: RunningRelays, onAbort: (reason: Error) => void) {
+  /** `running` holds it until its end. */
+  constructor(handler: Dispatcher.DispatchHandler, running: RunningRelays) {
+    // Connections have an async context of their own.
+    super("ROLLCALL_REQUEST");
     this.handler = handler;
     this.#running = running;
-    this.#onAbort = onAbort;
     running.add(this);
   }
 
@@ -67,7 +70,9 @@ export class Relay implements RelayController {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason ?? new errors.RequestAbortedError();
-    if (this.#running.has(this)) this.#onAbort(this.#reason);
+    if (!this.#running.has(this)) return;
+    if (this.answered) this.exchange?.abort(this.#reason);
+    else this.signal.abort(this.#reason);
   }
 
   expire(error: Error): void {

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
+import type { Attempt } from "@rollcall/core";
 import { type Dispatcher, errors } from "undici";
-import type { Answer, Told } from "./exchange.ts";
+import type { Answer, Receiver } from "./exchange.ts";
 import type { Relay } from "./relay.ts";
 import type { ResponseHeaders } from "./status-error.ts";
 
@@ -15,7 +16,8 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   headers: ResponseHeaders = {};
   readonly #relay: Relay;
   readonly #failureStatuses: ReadonlySet<number>;
-  readonly #told: Told<RelayedAnswer>;
+  readonly #attempt: Attempt;
+  readonly #receiver: Receiver<RelayedAnswer>;
   #state: "waiting" | "passing" | "held" | "dropped" = "waiting";
   #controller: Dispatcher.DispatchController | undefined;
   #statusMessage: string | undefined;
@@ -23,10 +25,16 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   #held: (() => void)[] | undefined;
   #dropped = 0;
 
-  constructor(relay: Relay, failureStatuses: ReadonlySet<number>, told: Told<RelayedAnswer>) {
+  constructor(
+    relay: Relay,
+    failureStatuses: ReadonlySet<number>,
+    attempt: Attempt,
+    receiver: Receiver<RelayedAnswer>,
+  ) {
     this.#relay = relay;
     this.#failureStatuses = failureStatuses;
-    this.#told = told;
+    this.#attempt = attempt;
+    this.#receiver = receiver;
   }
 
   /** Passes on an answer that was held back. Does nothing to others. */
@@ -78,7 +86,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
     if (this.#failureStatuses.has(statusCode)) {
       this.#state = "held";
       controller.pause();
-      this.#relay.context.runInAsyncScope(this.#told.answered, undefined, this);
+      this.#relay.runInAsyncScope(this.#receiver.answered, this.#receiver, this, this.#attempt);
     } else {
       this.#pass();
       handler.onResponseStart?.(this.#relay, statusCode, headers, statusMessage);
@@ -126,7 +134,8 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#state === "waiting") this.#relay.context.runInAsyncScope(this.#told.failed, undefined, error);
+    const receiver = this.#receiver;
+    if (this.#state === "waiting") this.#relay.runInAsyncScope(receiver.failed, receiver, error, this.#attempt);
     else if (this.#state === "passing") this.#relay.fail(error);
     else if (this.#state === "held") this.#hold(() => this.#relay.fail(error));
   }
@@ -138,7 +147,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   #pass(): void {
     this.#state = "passing";
     this.#relay.answered = true;
-    this.#told.answered(this);
+    this.#receiver.answered(this, this.#attempt);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Attempt, CallOptions, Instance } from "@rollcall/core";
 import { type Dispatcher, errors } from "undici";
 import type { IncomingRequest } from "./call-chain.ts";
-import type { Answer, ExchangeRules, Told } from "./exchange.ts";
+import type { Answer, ExchangeRules, Receiver } from "./exchange.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { normalizeMethod } from "./method.ts";
 import { PoolExchange } from "./pool-exchange.ts";
@@ -9,7 +9,6 @@ import { ReceivedAnswer } from "./received-answer.ts";
 import { type RequestBody, prepareBody } from "./request-body.ts";
 import { type RequestHeaders, mergeHeaders } from "./request-headers.ts";
 import { type Query, requestTarget } from "./request-target.ts";
-import type { TransferOptions } from "./transfer.ts";
 import { destroyBody, dumpBody } from "./unread-body.ts";
 
 /** One request, as {@link HttpClient.request} is told. */
@@ -64,7 +63,7 @@ export function requestBalanced(rules: RequestRules, path: string, options: Requ
   const defaults = contentType === undefined ? rules.headers : [...rules.headers, "content-type", contentType];
   const method = normalizeMethod(options.method);
   if (method === "CONNECT") throw new errors.InvalidArgumentError("CONNECT has no response to wait for: dispatch it");
-  const request: TransferOptions = {
+  const request: Dispatcher.DispatchOptions = {
     path: requestTarget(path, options.query),
     method,
     // undici sends more kinds of bodies than its types admit.
@@ -77,41 +76,20 @@ export function requestBalanced(rules: RequestRules, path: string, options: Requ
 }
 
 class RequestExchange extends PoolExchange<HttpResponse> {
-  readonly #signal: AbortSignal | undefined;
+  readonly #method: string;
 
   constructor(
     rules: RequestRules,
     options: RequestOptions,
-    request: TransferOptions,
+    request: Dispatcher.DispatchOptions,
     body: ReturnType<typeof prepareBody>["content"],
   ) {
-    const { signal, key, avoid, timeoutMs, attemptTimeoutMs, retryable, unsent, hedge, idempotent, incoming } = options;
-    const { method, path } = request;
-    const known = {
-      signal,
-      key,
-      avoid,
-      timeoutMs,
-      attemptTimeoutMs,
-      retryable,
-      unsent,
-      hedge,
-      idempotent,
-      incoming,
-      method,
-      path,
-    };
-    super(rules, known, request, body);
-    this.#signal = signal;
+    super(rules, options, options.signal, request, body);
+    this.#method = request.method;
   }
 
-  protected override sendTo(
-    pool: InstancePool,
-    request: TransferOptions,
-    { endpoint: { instance } }: Attempt,
-    told: Told<HttpResponse>,
-  ): void {
-    pool.dispatch(request, new ReceivedAnswer(instance, request.method, told));
+  protected override handler(attempt: Attempt, receiver: Receiver<HttpResponse>): ReceivedAnswer {
+    return new ReceivedAnswer(this.#method, attempt, receiver);
   }
 
   protected override drop(answer: HttpResponse): void {
@@ -123,7 +101,7 @@ class RequestExchange extends PoolExchange<HttpResponse> {
   }
 
   protected override end(answer?: HttpResponse): void {
-    if (answer !== undefined && this.#signal !== undefined) this.transferOf(answer)?.follow(this.#signal, answer.body);
+    if (answer !== undefined && this.signal !== undefined) this.transferOf(answer)?.follow(this.signal, answer.body);
     super.end(answer);
   }
 }

@@ -6,7 +6,11 @@ import { RunningRelays } from "./running-relays.ts";
 function running(count: number) {
   const relays = new RunningRelays();
   const ended: number[] = [];
-  const all = Array.from({ length: count }, (_, n) => new Relay({}, relays, () => ended.push(n)));
+  const all = Array.from({ length: count }, (_, n) => {
+    const relay = new Relay({}, relays);
+    relay.signal.addEventListener("abort", () => ended.push(n));
+    return relay;
+  });
   return { relays, all, ended };
 }
 
@@ -32,7 +36,8 @@ describe("RunningRelays", () => {
     const { relays, all, ended } = running(3);
     const failed = vi.fn();
     for (const relay of all) Object.assign(relay.handler, { onResponseError: failed });
-    const leaving = new Relay({}, relays, () => all.forEach((relay) => relay.fail(new Error("gone"))));
+    const leaving = new Relay({}, relays);
+    leaving.signal.addEventListener("abort", () => all.forEach((relay) => relay.fail(new Error("gone"))));
     relays.abort(new Error("no more"));
     expect(ended).toEqual([0, 1, 2]);
     expect([failed.mock.calls.length, leaving.aborted]).toEqual([3, true]);

@@ -6,11 +6,6 @@ import { isOwnAbort } from "./failure.ts";
 import { ServedHandler } from "./served-handler.ts";
 import { destroyBody } from "./unread-body.ts";
 
-/** undici's request options, with the transfer that watches over the request. */
-export interface TransferOptions extends Dispatcher.DispatchOptions {
-  transfer?: Transfer;
-}
-
 /**
  * One attempt on the wire: from the hand-over to undici until the last byte of the response.
  *
@@ -22,7 +17,7 @@ export interface TransferOptions extends Dispatcher.DispatchOptions {
 export class Transfer implements Dispatcher.DispatchHandler {
   /** Whether undici has begun to write the request. As long as it is false, not a byte has left, nor ever will. */
   started = false;
-  #inner: Dispatcher.DispatchHandler | undefined;
+  readonly #inner: Dispatcher.DispatchHandler;
   #controller: Dispatcher.DispatchController | undefined;
   #abortedWith: { readonly reason: Error } | undefined;
   #answered = false;
@@ -30,10 +25,9 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #outcome: Outcome | undefined;
   #onEnd: ((outcome: Outcome) => void) | undefined;
 
-  /** Puts itself around undici's own handler. */
-  around(inner: Dispatcher.DispatchHandler): this {
+  /** `inner` makes a response of what arrives. */
+  constructor(inner: Dispatcher.DispatchHandler) {
     this.#inner = anyServed() ? new ServedHandler(inner) : inner;
-    return this;
   }
 
   /** Ends the attempt from this side. A request that has not been begun yet will not be. */
@@ -92,7 +86,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
     }
     this.started = true;
     this.#controller = controller;
-    this.#inner?.onRequestStart?.(controller, context);
+    this.#inner.onRequestStart?.(controller, context);
   }
 
   onResponseStart(
@@ -103,7 +97,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   ): void {
     if (statusCode >= 200) this.#answered = true;
     try {
-      this.#inner?.onResponseStart?.(controller, statusCode, headers, statusMessage);
+      this.#inner.onResponseStart?.(controller, statusCode, headers, statusMessage);
     } catch (error) {
       throw this.#readerFailed(error);
     }
@@ -111,7 +105,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     try {
-      this.#inner?.onResponseData?.(controller, chunk);
+      this.#inner.onResponseData?.(controller, chunk);
     } catch (error) {
       throw this.#readerFailed(error);
     }
@@ -127,22 +121,22 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#answered = true;
     socket.once("close", () => this.#end(SUCCESS));
     try {
-      this.#inner?.onRequestUpgrade?.(controller, statusCode, headers, socket);
+      this.#inner.onRequestUpgrade?.(controller, statusCode, headers, socket);
     } catch (error) {
       throw this.#readerFailed(error);
     }
   }
 
   onResponseStarted(): void {
-    this.#inner?.onResponseStarted?.();
+    this.#inner.onResponseStarted?.();
   }
 
   onBodySent(chunk: Buffer): void {
-    this.#inner?.onBodySent?.(chunk);
+    this.#inner.onBodySent?.(chunk);
   }
 
   onRequestSent(): void {
-    this.#inner?.onRequestSent?.();
+    this.#inner.onRequestSent?.();
   }
 
   onResponseEnd(
@@ -150,7 +144,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
     trailers: Parameters<NonNullable<Dispatcher.DispatchHandler["onResponseEnd"]>>[1],
   ): void {
     try {
-      this.#inner?.onResponseEnd?.(controller, trailers);
+      this.#inner.onResponseEnd?.(controller, trailers);
     } finally {
       // It has arrived, whatever the reader makes of it.
       this.#end(SUCCESS);
@@ -159,7 +153,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
     this.#failed = true;
-    this.#inner?.onResponseError?.(controller, error);
+    this.#inner.onResponseError?.(controller, error);
     // Before the head the attempt itself fails with this error, and that is what ends it.
     if (this.#answered)
       this.#end(isOwnAbort(error) || this.#abortedWith !== undefined ? CANCELLED : { kind: "failure", error });
