@@ -1,12 +1,8 @@
-import type { Balancer } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { RetryReason } from "./errors.ts";
 import type { Hedging } from "./hedging.ts";
 import { type Outcome, type PickResult, SUPERSEDED } from "./pick.ts";
-import type { Ends } from "./open-call.ts";
 import { RetriedCall } from "./retried-call.ts";
-import type { RetryRules } from "./retry-rules.ts";
-import type { CallOptions } from "./retry.ts";
 import { type AttemptEnds, type Called, type Racer, timedOut } from "./running-attempt.ts";
 
 /** A timer that comes later than this says that the process stood still, and that answers may lie unread. */
@@ -25,7 +21,8 @@ interface Runner extends Racer {
  * not be repeated ends them all.
  */
 export class HedgedCall<C, T> extends RetriedCall<C, T> {
-  readonly #hedging: Hedging;
+  /** Calls are hedged only by rules that have it. */
+  readonly #hedging = this.rules.hedging as Hedging;
   readonly #racing = new Set<Runner>();
   #hedges = 0;
   /** How many times the usual delay to wait. */
@@ -39,17 +36,9 @@ export class HedgedCall<C, T> extends RetriedCall<C, T> {
   /** What the caller's own rule threw when it was asked: the call fails with it. */
   #thrown: { readonly error: unknown } | undefined;
 
-  constructor(
-    balancer: Balancer<C>,
-    rules: RetryRules,
-    options: CallOptions,
-    fn: Called<C, T>,
-    ends: Ends<T>,
-    hedging: Hedging,
-  ) {
-    super(balancer, rules, options, fn, ends);
-    this.#hedging = hedging;
-    hedging.deposit();
+  override begin(): void {
+    this.#hedging.deposit();
+    super.begin();
   }
 
   /** Fails with the last error, when all have failed, or with the first that must not be repeated. */
@@ -126,7 +115,7 @@ export class HedgedCall<C, T> extends RetriedCall<C, T> {
     for (const { endpoint } of this.#racing) asked.add(endpoint);
     let lease: PickResult<C> | undefined;
     try {
-      lease = this.pickNow({ key, avoid: asked });
+      lease = this.balancer.pick({ key, avoid: asked });
       if (!asked.has(lease.endpoint) && this.#hedging.withdraw() && this.rules.withdraw()) return lease;
     } catch {
       // No hedge then: the attempt that runs may do well. If not, a retry meets the same error, and fails with it.

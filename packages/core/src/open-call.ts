@@ -17,7 +17,7 @@ export type OpenCall<C> = <T>(
 ) => void;
 
 /** Where a client has its {@link OpenCall}. */
-export const OPEN_CALL: unique symbol = Symbol("open call");
+export const OPEN_CALL: unique symbol = Symbol();
 
 /** What `createClient` really makes. */
 export interface OpenClient<C> extends Client<C> {
@@ -25,7 +25,7 @@ export interface OpenClient<C> extends Client<C> {
 }
 
 /** Returned by a called function that tells by its {@link OpenAttempt} how it has ended. */
-export const TOLD: unique symbol = Symbol("told");
+export const TOLD: unique symbol = Symbol();
 
 /**
  * What a called function may use instead of a promise: it returns {@link TOLD}, and says by these how it has ended, in

@@ -1,7 +1,6 @@
 import type { Balancer } from "./balancer.ts";
 import { bounded } from "./bounded.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { Env } from "./env.ts";
 import { RetryError, type RetryReason, TimeoutError, isDiscoveryError } from "./errors.ts";
 import type { Ends } from "./open-call.ts";
 import { is } from "./options.ts";
@@ -15,7 +14,7 @@ import { type AttemptEnds, type Called, type Racer, RunningAttempt } from "./run
  * request, and each promise on its way would cost a turn.
  */
 export class RetriedCall<C, T> implements AttemptEnds<T> {
-  protected readonly rules: RetryRules;
+  readonly rules: RetryRules;
   protected readonly options: CallOptions;
   protected readonly fn: Called<C, T>;
   /** Attempts that were begun, those included for which nothing could be picked. */
@@ -23,25 +22,23 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
   /** What to pick by; `avoid` holds the caller's and those that failed. Made anew, as a balancer may keep what it got. */
   protected request: PickRequest;
   protected readonly errors: unknown[] = [];
-  readonly #balancer: Balancer<C>;
+  protected readonly balancer: Balancer<C>;
   readonly #ends: Ends<T>;
   readonly #timeoutMs: number;
   readonly #startedAt: number;
-  readonly #deadline: number;
   /** Whether it has waited for anything: until then, no time has passed. */
   #waited = false;
   /** The deadline has come, and these are the errors for it: one for each attempt that was running. */
   #expired: TimeoutError[] | undefined;
 
   constructor(balancer: Balancer<C>, rules: RetryRules, options: CallOptions, fn: Called<C, T>, ends: Ends<T>) {
-    this.#balancer = balancer;
+    this.balancer = balancer;
     this.rules = rules;
     this.options = options;
     this.fn = fn;
     this.#ends = ends;
     this.#timeoutMs = options.timeoutMs ?? rules.timeoutMs;
     this.#startedAt = rules.env.now();
-    this.#deadline = this.#startedAt + this.#timeoutMs;
     this.request = options;
   }
 
@@ -65,11 +62,6 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     this.#ends.resolve(value);
   }
 
-  /** An attempt failed. */
-  reject(error: unknown, endpoint: Endpoint, number: number): void {
-    void this.#failed(error, number, endpoint);
-  }
-
   #try(): void {
     const number = ++this.attempts;
     // A timer that came late may have eaten what the back-off left.
@@ -78,14 +70,14 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     try {
       picked = this.#pick();
     } catch (error) {
-      void this.#failed(error, number);
+      void this.reject(error, undefined, number);
       return;
     }
     if (picked instanceof Promise) {
       this.#waited = true;
       picked.then(
         (lease) => this.#ask(number, lease),
-        (error: unknown) => this.#failed(error, number),
+        (error: unknown) => this.reject(error, undefined, number),
       );
     } else this.#ask(number, picked);
   }
@@ -96,14 +88,14 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     if (limitMs < this.leftMs()) {
       new Promise<T>((resolve, reject) => this.ask(lease, number, this.fn, { resolve, reject })).then(
         (value) => this.resolve(value),
-        (error: unknown) => this.#failed(error, number, lease.endpoint),
+        (error: unknown) => this.reject(error, lease.endpoint, number),
       );
     } else this.ask(lease, number, this.fn, this);
     this.#waited = true;
   }
 
-  /** Tries again, or gives up. */
-  async #failed(error: unknown, number: number, endpoint?: Endpoint): Promise<void> {
+  /** An attempt failed, or found nothing to pick: tries again, or gives up. Never rejects. */
+  async reject(error: unknown, endpoint: Endpoint | undefined, number: number): Promise<void> {
     try {
       // Not within the attempt, which has just ended and tells who listens to its signal.
       await Promise.resolve();
@@ -131,20 +123,15 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     }
     if (this.#expired?.includes(error as TimeoutError) === true) return "deadline";
     const { options, rules } = this;
-    // As methods: the options may be an object of some class.
-    const again = options.retryable === undefined ? rules.retryable(error, number) : options.retryable(error, number);
+    // As a method: the options may be an object of some class.
+    const again = (options.retryable ?? rules.retryable).call(options, error, number);
     return again ? undefined : "not-retryable";
-  }
-
-  /** Picks at once. */
-  protected pickNow(request: PickRequest): PickResult<C> {
-    return this.#balancer.pick(request);
   }
 
   /** Picks at once, or as soon as the service is known and there is a first client. */
   #pick(): PickResult<C> | Promise<PickResult<C>> {
     try {
-      return this.#balancer.pick(this.request);
+      return this.balancer.pick(this.request);
     } catch (error) {
       if (!isDiscoveryError(error, "NO_ENDPOINTS")) throw error;
       return this.#pickLater();
@@ -160,18 +147,18 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     await bounded(
       this.rules.env,
       { timeoutMs: this.leftMs(), onTimeout: expire, signal: this.options.signal, keepAlive: true },
-      ({ signal }) => this.#balancer.ready({ signal, any: true }),
+      ({ signal }) => this.balancer.ready({ signal, any: true }),
     );
     // It may have come in the very moment of the deadline.
     if (this.leftMs() === 0) throw expire();
     // Outside of what is bounded: nobody would end a pick that is made after the call has.
-    return this.#balancer.pick(this.request);
+    return this.balancer.pick(this.request);
   }
 
   /** Why there is nothing to pick now: the registry may have failed while the call waited. */
   #whyNone(): unknown {
     try {
-      this.#balancer.pick(this.request)[Symbol.dispose]();
+      this.balancer.pick(this.request)[Symbol.dispose]();
       return undefined;
     } catch (error) {
       return error;
@@ -218,7 +205,7 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     const delayMs = Math.max(0, backoff(this.attempts, error) || 0);
     if (delayMs >= this.leftMs()) return { reason: "deadline" };
     const { options, rules } = this;
-    const unsent = options.unsent === undefined ? rules.unsent(error, number) : options.unsent(error, number);
+    const unsent = (options.unsent ?? rules.unsent).call(options, error, number);
     if (!unsent && !rules.withdraw()) return { reason: "budget" };
     return { delayMs };
   }
@@ -238,11 +225,7 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
     return new RetryError(errors, "deadline");
   }
 
-  get env(): Env {
-    return this.rules.env;
-  }
-
   protected leftMs(): number {
-    return this.#waited ? Math.max(0, this.#deadline - this.rules.env.now()) : this.#timeoutMs;
+    return this.#waited ? Math.max(0, this.#startedAt + this.#timeoutMs - this.rules.env.now()) : this.#timeoutMs;
   }
 }

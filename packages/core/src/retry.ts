@@ -110,13 +110,9 @@ export function retryUntil<C>(balancer: Balancer<C>, options: RetryOptions, clos
   checkOptions("", { balancer }, { balancer: required(is.balancer) });
   checkOptions("", options, RETRY_CHECKS);
   const rules = new RetryRules(options, closed);
-  const { hedging } = rules;
   return (fn, callOptions, ends) => {
-    const isHedged = hedging !== undefined && callOptions.hedge !== false;
-    const call = isHedged
-      ? new HedgedCall(balancer, rules, callOptions, fn, ends, hedging)
-      : new RetriedCall(balancer, rules, callOptions, fn, ends);
-    call.begin();
+    const CallKind = rules.hedging === undefined || callOptions.hedge === false ? RetriedCall : HedgedCall;
+    new CallKind(balancer, rules, callOptions, fn, ends).begin();
   };
 }
 

@@ -18,7 +18,7 @@ export interface Racer {
 
 /** The call that an attempt belongs to. */
 interface Caller {
-  readonly env: Env;
+  readonly rules: { readonly env: Env };
   /** What the endpoint is to learn from this error. */
   outcomeOf(error: unknown): Outcome;
   /** Hears that the time of the whole call is over. */
@@ -28,7 +28,7 @@ interface Caller {
 /** Hears how an attempt ended, once. */
 export interface AttemptEnds<T> {
   resolve(value: T): void;
-  reject(reason: unknown, endpoint: Endpoint, number: number): void;
+  reject(reason: unknown, endpoint: Endpoint, number: number): unknown;
 }
 
 /** What is called: once per attempt. */
@@ -70,7 +70,7 @@ export class RunningAttempt<C, T> extends BoundedWork<T> implements OpenAttempt<
     this.#timeoutMs = timeoutMs;
     this.#endsCall = endsCall;
     this.#isHedge = racer?.hedge === true;
-    this.#startedAt = channels.attemptEnded.hasSubscribers ? call.env.now() : undefined;
+    this.#startedAt = channels.attemptEnded.hasSubscribers ? call.rules.env.now() : undefined;
     if (racer !== undefined) racer.cut = (reason) => this.cut(reason);
   }
 
@@ -104,18 +104,23 @@ export class RunningAttempt<C, T> extends BoundedWork<T> implements OpenAttempt<
     try {
       this.#end(SUCCESS);
     } catch (error) {
-      return this.#ends.reject(error, this.endpoint, this.number);
+      this.#reject(error);
+      return;
     }
     this.#ends.resolve(value);
   }
 
   protected override failed(error: unknown): void {
-    let reason = error;
     try {
       this.#end(this.#call.outcomeOf(error));
     } catch (thrown) {
-      reason = thrown;
+      this.#reject(thrown);
+      return;
     }
+    this.#reject(error);
+  }
+
+  #reject(reason: unknown): void {
     this.#ends.reject(reason, this.endpoint, this.number);
   }
 
@@ -125,7 +130,7 @@ export class RunningAttempt<C, T> extends BoundedWork<T> implements OpenAttempt<
     if (this.#startedAt === undefined) return;
     const { number } = this;
     const { instance } = this.endpoint;
-    const latencyMs = this.#call.env.now() - this.#startedAt;
+    const latencyMs = this.#call.rules.env.now() - this.#startedAt;
     const hedge = this.#isHedge;
     channels.attemptEnded.publish({ service: instance.service, instance, number, hedge, outcome, latencyMs });
   }
