@@ -36,7 +36,7 @@ export interface HttpClient extends Closable {
   fetch(input: string | URL, init?: FetchInit): Promise<Response>;
   /**
    * undici's `dispatch()`, balanced: for those who pass an answer on as it comes, such as gateways. Nothing is made of
-   * it in between, which costs a small request a good third less than `request`. The handler gets a
+   * it in between. The handler gets a
    * `RelayController`, and is told of everything, once: the only thing that is thrown is that there is none.
    */
   dispatch(options: DispatchRequest, handler: Dispatcher.DispatchHandler): void;

@@ -37,7 +37,7 @@ export interface RequestOptions extends CallOptions {
   readonly bodyTimeoutMs?: number | undefined;
 }
 
-/** undici's response, and who gave it. */
+/** A response as undici's, and who gave it. */
 export interface HttpResponse extends Answer {
   readonly statusText: string;
   /** Read it, `dump()` it or `destroy()` it, as with undici: until then it may hold a connection and a slot. */
