@@ -54,7 +54,9 @@ export class HedgedCall<C, T> extends RetriedCall<C, T> {
           this.#arrive(racer);
           return value;
         };
-        const running = new Promise<T>((settle, reject) => super.ask(lease, number, raced, { resolve: settle, reject }, racer));
+        const running = new Promise<T>((settle, reject) =>
+          super.ask(lease, number, raced, { resolve: settle, reject }, racer),
+        );
         running.then(resolve, (error: unknown) => {
           if (racer === this.#winner || (this.#racing.delete(racer) && this.#isLost(error, racer))) reject(error);
         });

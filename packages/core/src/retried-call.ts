@@ -169,13 +169,7 @@ export class RetriedCall<C, T> implements AttemptEnds<T> {
    * Runs the function with the picked endpoint; whatever comes of it, the pick is ended or in the function's hands, and
    * `ends` are told. `racer` is given for attempts that race.
    */
-  protected ask(
-    lease: PickResult<C>,
-    number: number,
-    fn: Called<C, T>,
-    ends: AttemptEnds<T>,
-    racer?: Racer,
-  ): void {
+  protected ask(lease: PickResult<C>, number: number, fn: Called<C, T>, ends: AttemptEnds<T>, racer?: Racer): void {
     const { rules, options } = this;
     const leftMs = this.leftMs();
     const timeoutMs = Math.min(leftMs, options.attemptTimeoutMs ?? rules.attemptTimeoutMs);

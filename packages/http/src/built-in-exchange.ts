@@ -60,12 +60,7 @@ export class BuiltInExchange extends Exchange<string, BuiltInAnswer> {
   readonly #request: BuiltInRequest;
   readonly #body: ReplayStream | undefined;
 
-  constructor(
-    rules: ExchangeRules<string>,
-    builtIn: typeof fetch,
-    request: BuiltInRequest,
-    options: ExchangeOptions,
-  ) {
+  constructor(rules: ExchangeRules<string>, builtIn: typeof fetch, request: BuiltInRequest, options: ExchangeOptions) {
     super(rules, request.method, request.target, options, options.signal);
     this.#fetch = builtIn;
     this.#request = request;

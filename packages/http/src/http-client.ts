@@ -36,8 +36,8 @@ export interface HttpClient extends Closable {
   fetch(input: string | URL, init?: FetchInit): Promise<Response>;
   /**
    * undici's `dispatch()`, balanced: for those who pass an answer on as it comes, such as gateways. Nothing is made of
-   * it in between. The handler gets a
-   * `RelayController`, and is told of everything, once: the only thing that is thrown is that there is none.
+   * it in between. The handler gets a `RelayController`, and is told of everything, once: the only thing that is thrown is
+   * that there is none.
    */
   dispatch(options: DispatchRequest, handler: Dispatcher.DispatchHandler): void;
   /** Bounds each call that does not say otherwise, until its answer begins (`retry.timeoutMs`). */

@@ -25,12 +25,7 @@ export class RelayedAnswer implements Dispatcher.DispatchHandler, Answer {
   #held: (() => void)[] | undefined;
   #dropped = 0;
 
-  constructor(
-    relay: Relay,
-    failureStatuses: ReadonlySet<number>,
-    attempt: Attempt,
-    receiver: Receiver<RelayedAnswer>,
-  ) {
+  constructor(relay: Relay, failureStatuses: ReadonlySet<number>, attempt: Attempt, receiver: Receiver<RelayedAnswer>) {
     this.#relay = relay;
     this.#failureStatuses = failureStatuses;
     this.#attempt = attempt;
