@@ -23,8 +23,6 @@ export class ReceivedAnswer extends AsyncResource implements Dispatcher.Dispatch
     this.#receiver = receiver;
   }
 
-  onRequestStart(): void {}
-
   onResponseStart(
     controller: Dispatcher.DispatchController,
     statusCode: number,
@@ -45,8 +43,10 @@ export class ReceivedAnswer extends AsyncResource implements Dispatcher.Dispatch
   }
 
   onResponseEnd(_: Dispatcher.DispatchController, trailers: ResponseHeaders): void {
-    // Whatever their names: one may be "__proto__".
-    Object.defineProperties(this.#trailers, Object.getOwnPropertyDescriptors(trailers));
+    for (const [name, value] of Object.entries(trailers)) {
+      // An assignment would make something else of "__proto__".
+      Object.defineProperty(this.#trailers, name, { value, enumerable: true, configurable: true, writable: true });
+    }
     this.#body?.complete();
   }
 
