@@ -1,6 +1,7 @@
 import type { Attempt, Instance, Outcome } from "@rollcall/core";
 import { classifyBuiltIn, isBadPort } from "./built-in-failure.ts";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Receiver } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type Receiver } from "./exchange.ts";
+import type { ExchangeRules } from "./exchange-rules.ts";
 import type { Failure } from "./failure.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import type { ResponseHeaders } from "./status-error.ts";

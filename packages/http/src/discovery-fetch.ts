@@ -11,19 +11,16 @@ import {
   address,
   checkOptions,
   closable,
-  createClient,
   is,
-  resolveEnv,
 } from "@rollcall/core";
 import { bodyAtHand } from "./body-at-hand.ts";
 import { type BuiltInAnswer, BuiltInExchange, type BuiltInRequest } from "./built-in-exchange.ts";
 import type { IncomingRequest } from "./call-chain.ts";
-import type { ExchangeRules } from "./exchange.ts";
+import { type ExchangeRules, exchangeRules } from "./exchange-rules.ts";
 import { NULL_BODY, checkBody, fetched, isStream } from "./fetch-standard.ts";
-import { DEFAULT_TIMEOUT_MS, FAILURE_STATUSES, HTTP_CHECKS } from "./http-checks.ts";
+import { HTTP_CHECKS } from "./http-checks.ts";
 import { normalizeMethod } from "./method.ts";
 import { onlyError } from "./only-error.ts";
-import { patientBackoff } from "./patient-backoff.ts";
 import { type Redirected, followRedirects, redirectMode } from "./redirect.ts";
 import { ReplayStream } from "./replay-stream.ts";
 import { serviceHosts } from "./service-hosts.ts";
@@ -136,35 +133,20 @@ interface FetchRules extends ExchangeRules<string>, Closable {
 }
 
 function fetchRules(registry: Registry, options: ServiceFetchOptions & ServiceQuery, secure: boolean): FetchRules {
-  const { service, tags, passingOnly, policy, staleAfterMs, drainMs, env, retry, protocol = "http" } = options;
-  const own = retry === false ? undefined : (retry ?? {});
+  const { service, tags, passingOnly, protocol = "http" } = options;
   const protocolOf = secure ? () => "https" : typeof protocol === "function" ? protocol : () => protocol;
   return withInstancer(registry, { service, tags, passingOnly }, (instancer) => {
-    const client = createClient<string>({
+    const rules = exchangeRules<string>(options, {
       instancer,
-      policy,
-      staleAfterMs,
-      drainMs,
-      env,
       factory: (instance) => `${protocolOf(instance)}://${address(instance)}`,
-      retry: own === undefined ? false : { ...own, backoff: own.backoff ?? patientBackoff(own.env ?? env) },
     });
     return {
-      once: retry === false,
+      ...rules,
+      once: options.retry === false,
       service,
-      client,
       headers: options.headers ?? {},
-      failureStatuses: new Set(options.failureStatuses ?? FAILURE_STATUSES),
-      maxReplayBytes: options.maxReplayBytes ?? 65_536,
-      retryable: own?.retryable,
-      unsent: own?.unsent,
-      hedges: own?.hedge !== undefined && own.hedge !== false,
-      env: resolveEnv(own?.env ?? env),
-      timeoutMs: own?.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-      attemptTimeoutMs: own?.attemptTimeoutMs,
-      sendDeadline: options.sendDeadline === true,
       ...closable(async () => {
-        await client.close();
+        await rules.client.close();
         await instancer.close();
       }),
     };

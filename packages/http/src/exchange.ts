@@ -2,10 +2,8 @@ import {
   type Attempt,
   CANCELLED,
   type CallOptions,
-  type Client,
   type Endpoint,
   type Ends,
-  type Env,
   OPEN_CALL,
   type OpenAttempt,
   type OpenClient,
@@ -21,6 +19,7 @@ import {
   servedBy,
 } from "./call-chain.ts";
 import { type Failure, isIdempotent } from "./failure.ts";
+import type { ExchangeRules } from "./exchange-rules.ts";
 import { hearReport } from "./hear-report.ts";
 import { type ResponseHeaders, StatusError, waitAfter } from "./status-error.ts";
 
@@ -36,26 +35,6 @@ export interface ExchangeOptions extends CallOptions {
   readonly idempotent?: boolean | undefined;
   /** The request that is being served by this one. Default: that of the surrounding `whileServing`. */
   readonly incoming?: IncomingRequest | false | undefined;
-}
-
-/** What a client knows that all its exchanges need. */
-export interface ExchangeRules<C> {
-  readonly client: Client<C>;
-  readonly failureStatuses: ReadonlySet<number>;
-  readonly maxReplayBytes: number;
-  /** The client's own predicate, if it has one. */
-  readonly retryable: ((error: unknown, attempt: number) => boolean) | undefined;
-  /** Likewise. */
-  readonly unsent: ((error: unknown, attempt: number) => boolean) | undefined;
-  /** Whether the client hedges what may be hedged. */
-  readonly hedges: boolean;
-  readonly env: Env;
-  /** Of a whole call, where it does not say otherwise. */
-  readonly timeoutMs: number;
-  /** Of each attempt, if it has a limit of its own. */
-  readonly attemptTimeoutMs: number | undefined;
-  /** Whether instances are told how much time is left. */
-  readonly sendDeadline: boolean;
 }
 
 /** Who waits for the head of an answer: hears of it, or of what was in its way, in the async context of the attempt. */

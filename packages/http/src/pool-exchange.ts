@@ -1,6 +1,7 @@
 import type { Attempt } from "@rollcall/core";
 import type { Dispatcher } from "undici";
-import { type Answer, Exchange, type ExchangeOptions, type ExchangeRules, type Receiver } from "./exchange.ts";
+import { type Answer, Exchange, type ExchangeOptions, type Receiver } from "./exchange.ts";
+import type { ExchangeRules } from "./exchange-rules.ts";
 import { type Failure, classify } from "./failure.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { ReplayStream } from "./replay-stream.ts";

@@ -1,7 +1,8 @@
 import type { Attempt, CallOptions, Instance } from "@rollcall/core";
 import { type Dispatcher, errors } from "undici";
 import type { IncomingRequest } from "./call-chain.ts";
-import type { Answer, ExchangeRules, Receiver } from "./exchange.ts";
+import type { Answer, Receiver } from "./exchange.ts";
+import type { ExchangeRules } from "./exchange-rules.ts";
 import type { InstancePool } from "./instance-pool.ts";
 import { normalizeMethod } from "./method.ts";
 import { PoolExchange } from "./pool-exchange.ts";
