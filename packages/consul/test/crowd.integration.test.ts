@@ -5,7 +5,8 @@ import { type TcpProxy, tcpProxy } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { consulRegistry } from "../src/index.ts";
-import { ask, follow, newService, pause, until } from "./consul.ts";
+import { follow, newService, pause, until } from "../../testing/test/backend.ts";
+import { ask } from "./consul.ts";
 
 const SERVICES = 1_000;
 /** What a registry takes for announcing, and what a test sees of connections that are just being closed. */

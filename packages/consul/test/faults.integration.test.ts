@@ -3,7 +3,8 @@ import { type TcpProxy, tcpProxy } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type ConsulRegistryOptions, consulRegistry } from "../src/index.ts";
-import { ask, closeAfterwards, follow, newService, pause, until } from "./consul.ts";
+import { closeAfterwards, follow, newService, pause, until } from "../../testing/test/backend.ts";
+import { ask } from "./consul.ts";
 
 describe.skipIf(serverSkipped("consul"))("a consul registry whose Consul", () => {
   let consul: TestServer;

@@ -3,7 +3,8 @@ import { seededRandom } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { beforeAll, describe, expect, it } from "vitest";
 import { consulRegistry } from "../src/index.ts";
-import { ask, closeAfterwards, newService, pause, until } from "./consul.ts";
+import { closeAfterwards, newService, pause, until } from "../../testing/test/backend.ts";
+import { ask } from "./consul.ts";
 
 /** Renewed every 166 ms. */
 const check = { ttlMs: 500 };

@@ -8,7 +8,8 @@ import { tcpProxy } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ConsulCheck, type ConsulRegistryOptions, consulRegistry } from "../src/index.ts";
-import { ask, closeAfterwards, follow, newService, pause, until } from "./consul.ts";
+import { closeAfterwards, follow, newService, pause, until } from "../../testing/test/backend.ts";
+import { ask } from "./consul.ts";
 
 describe.skipIf(serverSkipped("consul"))("a consul registry", () => {
   let consul: TestServer;

@@ -7,7 +7,8 @@ import { Worker } from "node:worker_threads";
 import { type TcpProxy, tcpProxy } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startConsul } from "@rollcall/testing/servers";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { ask, closeAfterwards, newService, pause, until } from "./consul.ts";
+import { closeAfterwards, newService, pause, until } from "../../testing/test/backend.ts";
+import { ask } from "./consul.ts";
 
 /** What a leaver closes; "nothing" is one that forgets to. */
 const THINGS = ["registry", "instancer", "client", "registrar", "nothing"] as const;

@@ -3,7 +3,7 @@ import { type TcpProxy, seededRandom, tcpProxy } from "@rollcall/testing";
 import { systemEnv } from "@rollcall/core";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { etcdRegistry } from "../src/index.ts";
-import { closeAfterwards, newService, pause } from "./etcd.ts";
+import { closeAfterwards, newService, pause } from "../../testing/test/backend.ts";
 import { type Gateway, gateway } from "./gateway.ts";
 
 describe.skipIf(serverSkipped("etcd"))("an instance that is deregistered from etcd", () => {

@@ -12,7 +12,7 @@ import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EtcdApi, encodeInstance, keyOf } from "../src/client.ts";
 import { type EtcdRegistryOptions, etcdRegistry } from "../src/index.ts";
-import { closeAfterwards, follow, newService, pause, timed, until } from "./etcd.ts";
+import { closeAfterwards, follow, newService, pause, timed, until } from "../../testing/test/backend.ts";
 import { type Gateway, gateway } from "./gateway.ts";
 
 describe.skipIf(serverSkipped("etcd"))("an etcd registry", () => {

@@ -7,7 +7,7 @@ import { Etcd3 } from "etcd3";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { encodeInstance, keyOf } from "../src/client.ts";
 import { type EtcdRegistryOptions, etcdRegistry } from "../src/index.ts";
-import { closeAfterwards, follow, newService, pause, run, timed, until } from "./etcd.ts";
+import { closeAfterwards, follow, newService, pause, run, timed, until } from "../../testing/test/backend.ts";
 import { type Gateway, gateway } from "./gateway.ts";
 
 /** The failures of npm `etcd3` as it comes, and what holds instead. The numbers are those of the ADR on etcd3. */
@@ -229,6 +229,7 @@ describe.skipIf(serverSkipped("etcd"))("what fails in etcd3", () => {
 
   it("11: a process that closes a registry with a live watch ends", async () => {
     const ending = await run(`
+      import { etcdRegistry } from "@rollcall/etcd";
       const registry = etcdRegistry({ url: ${JSON.stringify(proxy.url)} });
       const instancer = registry.instancer("lorem");
       instancer.subscribe(() => undefined);

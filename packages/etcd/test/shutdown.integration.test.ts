@@ -5,7 +5,7 @@ import { type TcpProxy, tcpProxy } from "@rollcall/testing";
 import { type TestServer, serverSkipped, startEtcd } from "@rollcall/testing/servers";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { etcdRegistry } from "../src/index.ts";
-import { closeAfterwards, follow, newService, pause, run, timed, until } from "./etcd.ts";
+import { closeAfterwards, follow, newService, pause, run, timed, until } from "../../testing/test/backend.ts";
 
 /** A port of this machine that drops every packet: its process stands still, and its queue of connections is full. */
 async function dropper() {
@@ -51,6 +51,7 @@ describe.skipIf(serverSkipped("etcd"))("a process with an etcd registry", () => 
 
   /** Everything in use, and well. */
   const using = (url: string): string => `
+    import { etcdRegistry } from "@rollcall/etcd";
     const registry = etcdRegistry({ url: ${JSON.stringify(url)}, ttlMs: 6_000 });
     const instancer = registry.instancer("lorem");
     instancer.subscribe(() => undefined);

@@ -1,13 +1,16 @@
+// What the tests of backends against real servers have in common.
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Instancer, Snapshot } from "@rollcall/core";
 import { afterAll, expect } from "vitest";
 
 /** Waits for something to become true; fails with what it was waiting for. Resolves with how long it took. */
-export async function until(what: string, isTrue: () => unknown, withinMs = 5_000): Promise<number> {
+export async function until(what: string | (() => string), isTrue: () => unknown, withinMs = 5_000): Promise<number> {
   const startMs = performance.now();
   while (!(await isTrue())) {
-    if (performance.now() - startMs > withinMs) expect.unreachable(`waited ${withinMs} ms in vain until ${what}`);
+    if (performance.now() - startMs > withinMs) {
+      expect.unreachable(`waited ${withinMs} ms in vain until ${typeof what === "string" ? what : what()}`);
+    }
     await pause(5);
   }
   return performance.now() - startMs;
@@ -41,7 +44,7 @@ export function follow(instancer: Instancer) {
       until(`it is ${state}`, () => instancer.snapshot.state === state, withinMs),
     shows: (ids: readonly string[], withinMs?: number) =>
       until(
-        `it shows ${ids.join(", ") || "nothing"}`,
+        () => `it shows ${ids.join(", ") || "nothing"}, but it is ${describe(instancer.snapshot)}`,
         () =>
           instancer.snapshot.state === "live" &&
           String(instancer.snapshot.instances.map(({ id }) => id)) === String(ids),
@@ -49,6 +52,9 @@ export function follow(instancer: Instancer) {
       ),
   };
 }
+
+const describe = ({ state, instances }: Snapshot) =>
+  `${state} with ${instances.map(({ id }) => id).join(", ") || "none"}`;
 
 let services = 0;
 /** A name that no other test uses. */
@@ -69,12 +75,11 @@ export interface Ending {
 }
 
 /**
- * Runs a module in a process of its own, with `etcdRegistry` and `pause` in scope, and `say`, which prints a line. One
- * that hangs is killed. `onLine` hears each line; the process waits for nothing that it does.
+ * Runs a module in a process of its own, with `pause` in scope, and `say`, which prints a line. One that hangs is killed.
+ * `onLine` hears each line; the process waits for nothing that it does.
  */
 export function run(body: string, onLine: (line: string) => unknown = () => undefined): Promise<Ending> {
   const program = `
-    import { etcdRegistry } from ${JSON.stringify(new URL("../src/index.ts", import.meta.url).href)};
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     const say = (line) => process.stdout.write(line + "\\n");
     process.on("unhandledRejection", (error) => say("unhandled " + error));

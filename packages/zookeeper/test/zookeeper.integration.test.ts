@@ -6,7 +6,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { nodeName } from "../src/client.ts";
 import { ZooKeeperError, type ZooKeeperRegistryOptions, zookeeperRegistry } from "../src/index.ts";
 import { type Past, past } from "./past.ts";
-import { closeAfterwards, follow, newService, pause, run, until } from "./zookeeper.ts";
+import { closeAfterwards, follow, newService, pause, run, until } from "../../testing/test/backend.ts";
 
 const SESSION_MS = 4_000;
 
@@ -392,6 +392,7 @@ describe.skipIf(serverSkipped("zookeeper"))("a registry on a real ZooKeeper", ()
       ["cannot be reached", () => proxy.hole()],
     ])("in a process of its own, and ZooKeeper %s", (_, fault) => {
       const using = (): string => `
+        import { zookeeperRegistry } from "@rollcall/zookeeper";
         const registry = zookeeperRegistry({ url: "127.0.0.1:${proxy.port}" });
         registry.instancer("lorem").subscribe(() => undefined);
         const registrar = registry.registrar({ service: "lorem", host: "h", port: 80 });`;
