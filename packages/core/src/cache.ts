@@ -1,6 +1,6 @@
 import { channels } from "./channels.ts";
 import { type Env, resolveEnv } from "./env.ts";
-import { InstanceSet } from "./instance-set.ts";
+import { InstanceSet, NO_INSTANCES } from "./instance-set.ts";
 import type { Instance } from "./instance.ts";
 import { checkOptions, is } from "./options.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -27,60 +27,107 @@ export interface Cache {
 /** Makes an empty, pending {@link Cache}. It holds no timer and need not be closed. */
 export function createCache(options: { env?: Partial<Env> | undefined } = {}): Cache {
   checkOptions("", options, { env: is.env });
-  const env = resolveEnv(options.env);
-  const set = new InstanceSet();
-  const listeners = new Set<Listener>();
-  /** The same as a list, made anew only after somebody came or went. */
-  let audience: readonly Listener[] | undefined;
-  let snapshot: Snapshot = Object.freeze({ state: "pending", revision: 0, instances: set.instances });
-
-  const publish = (next: Snapshot): void => {
-    snapshot = Object.freeze(next);
-    audience ??= Array.from(listeners);
-    for (const listener of audience) {
-      // One that ran before it may have caused a further change, of which everybody has heard by now.
-      if (snapshot !== next) return;
-      // Or it may have unsubscribed this one.
-      if (listener.active) notify(listener.onChange);
-    }
-  };
-
+  const cache = new ServiceCache(resolveEnv(options.env));
+  // Functions of their own, for some take them along.
   return {
     get snapshot() {
-      return snapshot;
+      return cache.snapshot;
     },
-    subscribe(onChange) {
-      const listener: Listener = { onChange, active: true };
-      listeners.add(listener);
-      audience = undefined;
-      return () => {
-        listener.active = false;
-        listeners.delete(listener);
-        audience = undefined;
-      };
-    },
-    update(given) {
-      set.take(given);
-      const { instances } = set;
-      if (snapshot.state === "live" && instances === snapshot.instances) return;
-      publish({ state: "live", revision: snapshot.revision + 1, instances });
-    },
-    fail(error) {
-      const { instances, revision } = snapshot;
-      if (snapshot.state === "live") {
-        publish({ state: "stale", revision: revision + 1, instances, error, staleSinceMs: env.now() });
-      } else if (snapshot.state === "pending" && !("error" in snapshot)) {
-        publish({ state: "pending", revision: revision + 1, instances, error });
-      }
-    },
+    subscribe: (onChange) => cache.subscribe(onChange),
+    update: (instances) => cache.update(instances),
+    fail: (error) => cache.fail(error),
   };
 }
 
-interface Listener {
+/** Whoever subscribed to a cache. */
+export interface Listener {
   readonly onChange: () => void;
   /** Until it unsubscribes. */
   active: boolean;
 }
+
+const NOBODY: readonly Listener[] = [];
+
+/** The {@link Cache}, as it is used within core. A process may have thousands: what it holds has its price. */
+export class ServiceCache implements Cache {
+  readonly #env: Env;
+  readonly #service: string | undefined;
+  readonly #set = new InstanceSet();
+  /** Never changed, but replaced: whoever goes through it may be called back by who is told. */
+  #listeners = NOBODY;
+  #snapshot: Snapshot = NOTHING_KNOWN;
+
+  /** @param service whose snapshots are said on `channels.snapshotChanged`, before anybody else hears of them. */
+  constructor(env: Env, service?: string) {
+    this.#env = env;
+    this.#service = service;
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  /** How many listen. */
+  get audience(): number {
+    return this.#listeners.length;
+  }
+
+  subscribe(onChange: () => void): () => void {
+    const listener = this.add(onChange);
+    return () => void this.remove(listener);
+  }
+
+  /** {@link subscribe} for who keeps the listener, and removes it. */
+  add(onChange: () => void): Listener {
+    const listener = { onChange, active: true };
+    this.#listeners = this.#listeners.concat(listener); // and not a spread, which leaves room for sixteen more
+    return listener;
+  }
+
+  /** Returns whether it was still there. */
+  remove(listener: Listener): boolean {
+    if (!listener.active) return false;
+    listener.active = false;
+    this.#listeners = this.#listeners.filter((each) => each !== listener);
+    return true;
+  }
+
+  /** Removes everybody. */
+  silence(): void {
+    for (const listener of this.#listeners) listener.active = false;
+    this.#listeners = NOBODY;
+  }
+
+  update(given: readonly Instance[]): void {
+    this.#set.take(given);
+    const { instances } = this.#set;
+    if (this.#snapshot.state === "live" && instances === this.#snapshot.instances) return;
+    this.#publish({ state: "live", revision: this.#snapshot.revision + 1, instances });
+  }
+
+  fail(error: unknown): void {
+    const { state, instances, revision } = this.#snapshot;
+    if (state === "live") {
+      this.#publish({ state: "stale", revision: revision + 1, instances, error, staleSinceMs: this.#env.now() });
+    } else if (state === "pending" && !("error" in this.#snapshot)) {
+      this.#publish({ state: "pending", revision: revision + 1, instances, error });
+    }
+  }
+
+  #publish(snapshot: Snapshot): void {
+    this.#snapshot = Object.freeze(snapshot);
+    const listeners = this.#listeners;
+    if (this.#service !== undefined) channels.snapshotChanged.publish({ service: this.#service, snapshot });
+    for (const listener of listeners) {
+      // One that ran before it may have caused a further change, of which everybody has heard by now.
+      if (this.#snapshot !== snapshot) return;
+      // Or it may have unsubscribed this one.
+      if (listener.active) notify(listener.onChange);
+    }
+  }
+}
+
+const NOTHING_KNOWN: Snapshot = Object.freeze({ state: "pending", revision: 0, instances: NO_INSTANCES });
 
 /** Calls a listener; nothing it does wrong, now or later, reaches whoever caused the change. */
 function notify(onChange: () => unknown): void {

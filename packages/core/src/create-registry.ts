@@ -1,11 +1,12 @@
 import { type Env, resolveEnv } from "./env.ts";
 import { ClosedError } from "./errors.ts";
 import { type Instance, createInstance } from "./instance.ts";
-import { type Instancer, type InstancerOptions, createInstancer } from "./instancer.ts";
+import type { InstancerOptions } from "./instancer.ts";
 import { closable } from "./lifecycle.ts";
 import { checkOptions, is, required } from "./options.ts";
 import { type Registrar, createRegistrar } from "./registrar.ts";
 import type { Registry, ServiceQuery } from "./registry.ts";
+import { SharedWatch } from "./shared-watch.ts";
 import type { Sink } from "./sink.ts";
 import type { Source } from "./source.ts";
 
@@ -43,7 +44,7 @@ export interface RegistryParts {
 export function createRegistry(parts: RegistryParts): Registry {
   checkOptions("", parts, PARTS_CHECKS);
   const { name, env, emptyGraceMs } = parts;
-  const shared = new Map<string, SharedInstancer>();
+  const shared = new Map<string, SharedWatch>();
   const registrars = new Set<Registrar>();
   let closed = false;
 
@@ -57,17 +58,13 @@ export function createRegistry(parts: RegistryParts): Registry {
       refuseIfClosed();
       const query = normalize(given);
       const key = JSON.stringify([query.service, query.passingOnly, ...query.tags]);
-      let instancer = shared.get(key);
-      if (instancer === undefined) {
-        instancer = new SharedInstancer(
-          createInstancer(query.service, parts.source(query), { env, emptyGraceMs }),
-          () => {
-            shared.delete(key);
-          },
-        );
-        shared.set(key, instancer);
+      let watch = shared.get(key);
+      if (watch === undefined) {
+        const onUnused = (): void => void shared.delete(key);
+        watch = new SharedWatch(query.service, parts.source(query), { env, emptyGraceMs }, onUnused);
+        shared.set(key, watch);
       }
-      return instancer.handle();
+      return watch.instancer();
     },
     registrar(init) {
       refuseIfClosed();
@@ -88,59 +85,14 @@ export function createRegistry(parts: RegistryParts): Registry {
       closed = true;
       const letGo = resolveEnv(env).after(CLOSE_MS, () => undefined, { keepAlive: true });
       try {
-        await Promise.all([...shared.values(), ...registrars].map((each) => each.close()));
+        for (const watch of shared.values()) watch.close();
+        await Promise.all([...registrars].map((each) => each.close()));
         await parts.close?.();
       } finally {
         letGo();
       }
     }),
   };
-}
-
-/** One instancer behind many handles; it ends with the last of them. */
-class SharedInstancer {
-  readonly #inner: Instancer;
-  readonly #onUnused: () => void;
-  #handles = 0;
-
-  constructor(inner: Instancer, onUnused: () => void) {
-    this.#inner = inner;
-    this.#onUnused = onUnused;
-  }
-
-  handle(): Instancer {
-    const inner = this.#inner;
-    const subscriptions = new Set<() => void>();
-    let closed = false;
-    this.#handles++;
-    return {
-      service: inner.service,
-      get snapshot() {
-        return inner.snapshot;
-      },
-      subscribe(onChange) {
-        if (closed) throw new ClosedError(`the instancer of service "${inner.service}"`);
-        const unsubscribe = inner.subscribe(onChange);
-        const leave = (): void => {
-          subscriptions.delete(leave);
-          unsubscribe();
-        };
-        subscriptions.add(leave);
-        return leave;
-      },
-      ...closable(async () => {
-        closed = true;
-        for (const leave of subscriptions) leave();
-        if (--this.#handles > 0) return;
-        this.#onUnused();
-        await inner.close();
-      }),
-    };
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
-  }
 }
 
 const PARTS_CHECKS = {

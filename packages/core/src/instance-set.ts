@@ -1,8 +1,21 @@
 import { difference } from "./difference.ts";
 import { type Instance, address, asInstance, sameInstance } from "./instance.ts";
 
-/** With more changes than this at once, a set is made anew, which is as fast then. */
+/**
+ * With more changes than this at once, a set is made anew, which is as fast then. So is one that has no more instances,
+ * whatever changed: of it, nothing is kept but itself.
+ */
 const MAX_PATCHED = 128;
+
+/** What every set has until it gets one. */
+export const NO_INSTANCES: readonly Instance[] = Object.freeze([]);
+
+/** What is kept of a large set, besides the instances in order, that it can be patched. */
+interface Ledger {
+  readonly byId: Map<string, Instance>;
+  /** What was given last, in its order; every one of them is frozen, so those that are still there say the same. */
+  given: readonly Instance[];
+}
 
 /**
  * The canonical form of a complete set of instances: each id once (the first wins), in order, frozen. It is told whole
@@ -10,11 +23,8 @@ const MAX_PATCHED = 128;
  * a copy of the array.
  */
 export class InstanceSet {
-  #instances: readonly Instance[] = Object.freeze([]);
-  /** The same by id. */
-  #byId = new Map<string, Instance>();
-  /** What was given last, in its order; every one of them is frozen, so those that are still there say the same. */
-  #given: readonly Instance[] = [];
+  #instances: readonly Instance[] = NO_INSTANCES;
+  #ledger: Ledger | undefined;
 
   /** By `address()`, then by id, by code units: the same everywhere, whatever the locale. */
   get instances(): readonly Instance[] {
@@ -26,19 +36,24 @@ export class InstanceSet {
    * instance that does. Throws `InvalidOptionError`, and stays as it was, if one of the given is no instance.
    */
   take(given: readonly Instance[]): void {
-    const { gone, come } = difference(this.#given, given);
-    if (gone.length === 0 && come.length === 0) return;
-    const isSmall = gone.length + come.length <= MAX_PATCHED;
+    if (this.#ledger === undefined || !this.#patched(this.#ledger, given)) this.#rebuild(given.map(asInstance));
+  }
+
+  /** Returns false, and has changed nothing, if the set is better made anew. */
+  #patched(ledger: Ledger, given: readonly Instance[]): boolean {
+    const { gone, come } = difference(ledger.given, given);
+    if (gone.length === 0 && come.length === 0) return true;
+    if (gone.length + come.length > MAX_PATCHED) return false;
     // What core did not make may be changed by its owner: then identity says nothing.
-    const isFrozen = come.map(asInstance).every((instance, index) => instance === come[index]);
-    if (isSmall && isFrozen && this.#patch(gone, come)) this.#given = [...given];
-    else this.#rebuild(given.map(asInstance));
+    if (!come.map(asInstance).every((instance, index) => instance === come[index])) return false;
+    if (!this.#patch(ledger, gone, come)) return false;
+    ledger.given = [...given];
+    return true;
   }
 
   /** Returns false, and has changed nothing, if an id is there twice: who wins then depends on the order. */
-  #patch(gone: readonly Instance[], come: readonly Instance[]): boolean {
-    if (this.#given.length !== this.#instances.length) return false;
-    const byId = this.#byId;
+  #patch({ byId, given }: Ledger, gone: readonly Instance[], come: readonly Instance[]): boolean {
+    if (given.length !== this.#instances.length) return false;
     const leaving = new Map(gone.map(({ id }) => [id, byId.get(id)]));
     const coming = new Map(come.map((instance) => [instance.id, instance]));
     if (coming.size < come.length) return false;
@@ -64,18 +79,18 @@ export class InstanceSet {
   }
 
   #rebuild(given: readonly Instance[]): void {
+    const before = this.#instances;
+    const known = this.#ledger?.byId ?? new Map(before.map((instance) => [instance.id, instance]));
     const byId = new Map<string, Instance>();
     for (const instance of given) {
       if (byId.has(instance.id)) continue;
-      const old = this.#byId.get(instance.id);
+      const old = known.get(instance.id);
       byId.set(instance.id, old !== undefined && sameInstance(old, instance) ? old : instance);
     }
     const next = inOrder([...byId.values()]);
-    const before = this.#instances;
     const isSame = next.length === before.length && next.every((instance, index) => instance === before[index]);
     if (!isSame) this.#instances = Object.freeze(next);
-    this.#byId = byId;
-    this.#given = given;
+    this.#ledger = given.length > MAX_PATCHED ? { byId, given } : undefined;
   }
 }
 
