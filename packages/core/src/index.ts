@@ -83,6 +83,7 @@ export {
   serverChecks,
   serversOf,
 } from "./servers.ts";
+export { Agenda, type Appointment } from "./agenda.ts";
 export { Connection } from "./connection.ts";
 export { Session, type SessionOptions } from "./session.ts";
 export { decodeRecord, parseRecord } from "./record.ts";

@@ -56,14 +56,27 @@ export class Watch {
   #begin(): void {
     this.#cancelRetry = undefined;
     this.#run = new AbortController();
-    void this.#follow(this.#run);
+    this.#follow(this.#run);
   }
 
-  /** Takes every set of one run of the source. Never rejects. */
-  async #follow(run: AbortController): Promise<void> {
+  /**
+   * Takes every set of one run of the source. A loop that awaits them would be shorter, and while it waits hold twice as
+   * much, in each of thousands of watches.
+   */
+  #follow(run: AbortController): void {
     try {
-      for await (const instances of this.#parts.source.watch(run.signal)) if (!this.#take(run, instances)) return;
-      this.#lose(run, {});
+      const sets = this.#parts.source.watch(run.signal)[Symbol.asyncIterator]();
+      const fail = (error: unknown): void => this.#lose(run, { error });
+      const take = (step: IteratorResult<readonly unknown[], unknown>): void => {
+        try {
+          if (step.done === true) this.#lose(run, {});
+          else if (this.#take(run, step.value)) sets.next().then(take, fail);
+          else void sets.return?.().then(undefined, () => undefined);
+        } catch (error) {
+          fail(error);
+        }
+      };
+      sets.next().then(take, fail);
     } catch (error) {
       this.#lose(run, { error });
     }
@@ -75,7 +88,6 @@ export class Watch {
     try {
       this.#accept(sound(given, this.#parts));
     } catch (error) {
-      // Now, and not where it is caught: leaving the loop waits for the source's clean-up, which may hang.
       this.#lose(run, { error });
     }
     return run === this.#run && !run.signal.aborted;

@@ -1,4 +1,4 @@
-import { Connection, messageOf } from "@rollcall/core";
+import { Agenda, Connection, messageOf } from "@rollcall/core";
 import { EtcdError } from "./etcd-error.ts";
 import { type Dialled, EtcdSession, type EtcdSessionOptions } from "./session.ts";
 
@@ -18,6 +18,8 @@ const REDIAL_MS = 1_000;
  * silent host costs a moment; the next time another host comes first.
  */
 export class EtcdConnection extends Connection<EtcdSession> {
+  /** For what its users have to do later. */
+  readonly agenda: Agenda;
   readonly #options: EtcdConnectionOptions;
   /** Connections that are being made, and that were thrown away, until it is over. */
   readonly #beginning = new Set<Promise<unknown>>();
@@ -26,6 +28,7 @@ export class EtcdConnection extends Connection<EtcdSession> {
 
   constructor(options: EtcdConnectionOptions) {
     super("etcd", options.env);
+    this.agenda = new Agenda(options.env);
     this.#options = options;
   }
 

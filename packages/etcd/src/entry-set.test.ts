@@ -34,7 +34,7 @@ describe("EntrySet", () => {
         const entries = new Map<string, Reading>();
         for (const one of commands) {
           if (one === "clear") {
-            set.clear();
+            set.replace([]);
             entries.clear();
           } else if (one.entry === undefined) {
             set.delete(one.key);
@@ -54,6 +54,17 @@ describe("EntrySet", () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+
+  it("is filled anew, in whatever order", () => {
+    const set = new EntrySet("lorem", []);
+    set.set("a", good(9));
+    set.replace([
+      ["l", good(2)],
+      ["k", good(1)],
+    ]);
+    set.set("k", good(3));
+    expect(set.instances().map(({ port }) => port)).toEqual([3, 2]);
   });
 
   it("gives a list that later changes do not reach", () => {

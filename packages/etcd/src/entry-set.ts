@@ -3,83 +3,70 @@ import { EtcdError } from "./etcd-error.ts";
 
 /**
  * The records of one service, by key, and the instances among them that have all of the tags. A change of one among
- * 10,000 costs that one, and a copy of an array.
+ * 10,000 costs that one, and copies of arrays. There may be thousands of such sets, mostly of a few records each: arrays
+ * of just their length are the least that can hold these, so they are copied to grow.
  */
 export class EntrySet {
   readonly #service: string;
   readonly #tags: readonly string[];
-  readonly #records = new Map<string, Kept>();
-  /** Those that were asked for, in no order. */
-  readonly #wanted: Wanted[] = [];
-  /** How many instances there are, whatever their tags. */
-  #good = 0;
-  /** How many records there are that should be instances. Keys of other programs do not count. */
-  #bad = 0;
+  /** In order, by code units. */
+  #keys: string[] = [];
+  /** What is under each of them. */
+  #entries: Reading[] = [];
 
   constructor(service: string, tags: readonly string[]) {
     this.#service = service;
     this.#tags = tags;
   }
 
+  /** Forgets everything else. */
+  replace(entries: readonly (readonly [key: string, entry: Reading])[]): void {
+    const sorted = entries.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)); // as etcd lists them: no work
+    this.#keys = sorted.map(([key]) => key);
+    this.#entries = sorted.map(([, entry]) => entry);
+  }
+
   set(key: string, entry: Reading): void {
-    this.#forget(key);
-    let wanted: Wanted | undefined;
-    const { instance } = entry;
-    if (instance !== undefined) {
-      this.#good++;
-      if (this.#tags.every((tag) => instance.tags.includes(tag))) wanted = { instance, place: this.#wanted.length };
-    } else if (entry.foreign !== true) this.#bad++;
-    if (wanted !== undefined) this.#wanted.push(wanted);
-    this.#records.set(key, { entry, wanted });
+    const at = this.#placeOf(key);
+    if (this.#keys[at] === key) this.#entries[at] = entry;
+    else {
+      this.#keys = this.#keys.toSpliced(at, 0, key);
+      this.#entries = this.#entries.toSpliced(at, 0, entry);
+    }
   }
 
   delete(key: string): void {
-    this.#forget(key);
-    this.#records.delete(key);
-  }
-
-  clear(): void {
-    this.#records.clear();
-    this.#wanted.length = 0;
-    this.#good = this.#bad = 0;
+    const at = this.#placeOf(key);
+    if (this.#keys[at] !== key) return;
+    this.#keys.splice(at, 1);
+    this.#entries.splice(at, 1);
   }
 
   /**
-   * A list of its own, in no order.
+   * A list of its own, by key.
    *
    * @throws EtcdError if there are records, but no instance: nothing but junk must not pass for nothing. Keys of other
    * programs do not count, or the last instance could never leave.
    */
   instances(): readonly Instance[] {
-    if (this.#good === 0 && this.#bad > 0) {
-      const first = [...this.#records.values()].find(({ entry }) => entry.foreign !== true);
-      throw noneUsable(EtcdError, this.#service, this.#bad, first?.entry.error);
+    const instances = this.#entries.flatMap(({ instance }) => instance ?? []);
+    if (instances.length === 0) {
+      const bad = this.#entries.filter(({ foreign }) => foreign !== true);
+      if (bad.length > 0) throw noneUsable(EtcdError, this.#service, bad.length, bad[0]?.error);
     }
-    return this.#wanted.map(({ instance }) => instance);
+    if (this.#tags.length === 0) return instances;
+    return instances.filter((instance) => this.#tags.every((tag) => instance.tags.includes(tag)));
   }
 
-  #forget(key: string): void {
-    const record = this.#records.get(key);
-    if (record === undefined) return;
-    const { entry, wanted } = record;
-    if (entry.instance !== undefined) this.#good--;
-    else if (entry.foreign !== true) this.#bad--;
-    if (wanted === undefined) return;
-    // The last one takes its place, so that no other has to move.
-    const last = this.#wanted.pop();
-    if (last === undefined || last === wanted) return;
-    last.place = wanted.place;
-    this.#wanted[last.place] = last;
+  /** Where the key is, or would be. */
+  #placeOf(key: string): number {
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#keys[middle] as string) < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
-}
-
-interface Kept {
-  readonly entry: Reading;
-  /** If it was asked for. */
-  readonly wanted: Wanted | undefined;
-}
-
-interface Wanted {
-  readonly instance: Instance;
-  place: number;
 }

@@ -250,7 +250,7 @@ describe("an etcd session of a user", () => {
     two.say(created(2));
     expect([(await second).created.watch_id, (await third).created.watch_id]).toEqual(["1", "2"]);
     one.say({ watch_id: 5, compact_revision: "9" });
-    expect((await watch.next())?.compact_revision).toBe("9");
+    expect((await watch.confirmed())?.compact_revision).toBe("9");
     watch.cancel(new Error("enough"));
     while (!one.ended) await new Promise((resolve) => setTimeout(resolve, 1));
     expect([two.ended, session.open]).toEqual([false, true]);

@@ -108,7 +108,7 @@ export class EtcdSession extends Session {
           const stream = await opening;
           inner.throwIfAborted();
           watch = stream.watch(request);
-          const created = await watch.next();
+          const created = await watch.confirmed();
           if (created?.canceled === false) return { watch, created };
           if (this.#stream === opening) this.#stream = undefined;
           // An older stream has an older token, of which etcd may know nothing any more; or it was refused to another.

@@ -1,9 +1,18 @@
-import { type Instance, type NormalizedQuery, type Reading, type Source, reportBad } from "@rollcall/core";
+import {
+  type Appointment,
+  type Instance,
+  type NormalizedQuery,
+  type Reading,
+  type Source,
+  reportBad,
+} from "@rollcall/core";
 import type { IKeyValue, IWatchResponse } from "etcd3";
-import { decodeEntry, rangeOf } from "./client.ts";
+import { type KeyRange, decodeEntry, rangeOf } from "./client.ts";
 import type { EtcdConnection } from "./connection.ts";
 import { EntrySet } from "./entry-set.ts";
 import { EtcdError } from "./etcd-error.ts";
+import type { EtcdSession } from "./session.ts";
+import type { Reader, Watch } from "./watch-stream.ts";
 
 /**
  * Reads one service: a list of its keys, and then a watch from the next revision on, whose changes are applied to the
@@ -16,96 +25,242 @@ import { EtcdError } from "./etcd-error.ts";
  */
 export function etcdSource(
   connection: EtcdConnection,
-  { service, tags }: NormalizedQuery,
+  query: NormalizedQuery,
   prefix: string,
   relistMs: number,
 ): Source {
-  const { env } = connection;
-  const range = rangeOf(prefix, service);
+  return new EtcdSource(connection, query, prefix, relistMs);
+}
 
-  async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
-    // The list and the changes come from one member: another one may be behind.
-    const session = await connection.session(signal);
-    const entries = new EntrySet(service, tags);
-    let cluster = "";
-    /** The revision of the last list: the changes up to it are in it. */
-    let listed = 0n;
-    /** The newest revision that was ever heard of, which in one and the same etcd never goes back. */
-    let newest = 0n;
+class EtcdSource implements Source {
+  readonly connection: EtcdConnection;
+  readonly query: NormalizedQuery;
+  readonly relistMs: number;
+  readonly #prefix: string;
 
-    /** Resolves with false if this is not the etcd that was read before. */
-    const list = async (): Promise<boolean> => {
-      const { header, kvs } = await session.call(
-        `listing service "${service}"`,
-        (api, call) => api.kv.range(range, call),
-        signal,
-      );
-      const revision = BigInt(header.revision);
-      if (cluster !== "" && (header.cluster_id !== cluster || revision < newest)) return false;
-      cluster = header.cluster_id;
-      listed = newest = revision;
-      entries.clear();
-      const bad: Reading[] = [];
-      for (const kv of kvs) put(kv, bad);
-      reportBad("etcd", service, bad);
-      return true;
-    };
-    const put = (kv: IKeyValue, bad: Reading[]): void => {
-      const entry = decodeEntry(range, service, kv);
-      entries.set(kv.key.toString("latin1"), entry);
-      if ("error" in entry) bad.push(entry);
-    };
-    /**
-     * Whether anything has changed. Skipped is only what the list had: the header's revision may be ahead of what a
-     * watcher that has to catch up is told next, and all parts of one change have the same.
-     */
-    const apply = ({ header, events }: IWatchResponse): boolean => {
-      let isNews = false;
-      const bad: Reading[] = [];
-      for (const { type, kv } of events) {
-        if (BigInt(kv.mod_revision) <= listed) continue;
-        isNews = true;
-        if (type === "Delete") entries.delete(kv.key.toString("latin1"));
-        else put(kv, bad);
-      }
-      reportBad("etcd", service, bad);
-      const revision = BigInt(header.revision);
-      if (revision > newest) newest = revision;
-      return isNews;
-    };
+  constructor(connection: EtcdConnection, query: NormalizedQuery, prefix: string, relistMs: number) {
+    this.connection = connection;
+    this.query = query;
+    this.relistMs = relistMs;
+    this.#prefix = prefix;
+  }
 
-    await list();
-    yield entries.instances();
-    const request = { ...range, start_revision: String(listed + 1n), fragment: true };
-    const { watch: changes, created } = await session.watch(`watching service "${service}"`, request, signal);
-    const onAbort = (): void => changes.cancel(signal.reason);
-    signal.addEventListener("abort", onAbort);
-    let cancelRelist: (() => void) | undefined;
+  get name(): string {
+    return "etcd";
+  }
+
+  /** Made when it is needed: two buffers for each of a thousand services are more than their names. */
+  get range(): KeyRange {
+    return rangeOf(this.#prefix, this.query.service);
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<readonly Instance[]> {
+    return new ServiceWatch(this, signal);
+  }
+}
+
+type Step = IteratorResult<readonly Instance[], undefined>;
+
+/**
+ * One watch of an {@link etcdSource}. Written as a generator it would be shorter; but thousands may wait for a change that
+ * seldom comes, and a generator that waits holds three times what this does.
+ */
+class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefined>, Appointment, Reader {
+  readonly #source: EtcdSource;
+  readonly #signal: AbortSignal;
+  readonly #entries: EntrySet;
+  #session: EtcdSession | undefined;
+  #changes: Watch | undefined;
+  #cluster = "";
+  /** The revision of the last list: the changes up to it are in it. */
+  #listed = 0n;
+  /** The newest revision that was ever heard of, which in one and the same etcd never goes back. */
+  #newest = 0n;
+  /** Something has changed that nobody has been told. */
+  #isNews = false;
+  /** An answer of etcd is waited for. */
+  #isBusy = false;
+  /** It is time for a new list; or that time is in the agenda. */
+  #isDue = false;
+  #isPlanned = false;
+  #isOver = false;
+  /** Whoever waits for the next set. */
+  #waiting: { readonly resolve: (step: Step) => void; readonly reject: (error: unknown) => void } | undefined;
+  dueMs = 0;
+
+  constructor(source: EtcdSource, signal: AbortSignal) {
+    this.#source = source;
+    this.#signal = signal;
+    this.#entries = new EntrySet(source.query.service, source.query.tags);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Step> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      this.wake();
+    });
+  }
+
+  return(): Promise<Step> {
+    this.#end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Does what is to be done next, if somebody waits for it. */
+  wake(): void {
     try {
-      let response: IWatchResponse | undefined = created;
-      while (!signal.aborted) {
-        if (response === undefined) {
-          if (!(await list())) return;
-          yield entries.instances();
-        } else {
-          const { header, canceled, compact_revision, cancel_reason } = response;
-          if (header.cluster_id !== cluster || compact_revision !== "0") return;
-          if (response.created && BigInt(header.revision) < newest) return;
-          if (canceled) throw new EtcdError(`etcd ended the watch of service "${service}": ${cancel_reason}`);
-          if (apply(response)) yield entries.instances();
+      while (this.#waiting !== undefined && !this.#isBusy) {
+        if (this.#isOver) this.#end();
+        else if (this.#isNews) this.#tell();
+        else if (this.#session === undefined) this.#await(this.#begin());
+        else if (this.#changes === undefined) this.#await(this.#confirm(this.#session));
+        else if (this.#isDue) this.#await(this.#list(this.#session));
+        else {
+          const response = this.#changes.take();
+          if (response !== undefined) this.#hear(response);
+          else return this.#plan();
         }
-        cancelRelist ??= env.after(relistMs * (0.75 + env.random() / 2), () => {
-          cancelRelist = undefined;
-          changes.nudge();
-        });
-        response = await changes.next();
       }
-    } finally {
-      cancelRelist?.();
-      signal.removeEventListener("abort", onAbort);
-      changes.cancel(signal.reason);
+    } catch (error) {
+      this.#fail(error);
     }
   }
 
-  return { name: "etcd", watch };
+  /** Of the agenda: the next list is due. */
+  keep(): void {
+    this.#isPlanned = false;
+    this.#isDue = true;
+    this.wake();
+  }
+
+  /** Of the signal: it was aborted. */
+  handleEvent(): void {
+    this.#fail(this.#signal.reason);
+  }
+
+  #await(work: Promise<void>): void {
+    this.#isBusy = true;
+    const go = (): void => {
+      this.#isBusy = false;
+      this.wake();
+    };
+    work.then(go, (error: unknown) => this.#fail(error));
+  }
+
+  /** The list and the changes come from one member: another one may be behind. */
+  async #begin(): Promise<void> {
+    this.#session = await this.#source.connection.session(this.#signal);
+    await this.#list(this.#session);
+  }
+
+  async #confirm(session: EtcdSession): Promise<void> {
+    const request = { ...this.#source.range, start_revision: String(this.#listed + 1n), fragment: true };
+    const what = `watching service "${this.#source.query.service}"`;
+    const { watch, created } = await session.watch(what, request, this.#signal);
+    this.#changes = watch;
+    // Either may have happened between its confirmation and now.
+    this.#signal.throwIfAborted();
+    if (this.#isOver) return this.#end();
+    this.#signal.addEventListener("abort", this);
+    this.#hear(created);
+    watch.read(this);
+  }
+
+  async #list(session: EtcdSession): Promise<void> {
+    const { range, query } = this.#source;
+    const { header, kvs } = await session.call(
+      `listing service "${query.service}"`,
+      (api, call) => api.kv.range(range, call),
+      this.#signal,
+    );
+    const revision = BigInt(header.revision);
+    this.#isDue = false;
+    // Not the etcd that was read before.
+    if (this.#cluster !== "" && (header.cluster_id !== this.#cluster || revision < this.#newest)) this.#isOver = true;
+    this.#cluster = header.cluster_id;
+    this.#listed = this.#newest = revision;
+    const entries = kvs.map((kv) => [keyOf(kv, range), decodeEntry(range, query.service, kv)] as const);
+    this.#entries.replace(entries);
+    this.#report(entries.map(([, entry]) => entry));
+    this.#isNews = true;
+  }
+
+  #hear(response: IWatchResponse): void {
+    const { header, created, canceled, compact_revision, cancel_reason } = response;
+    const revision = BigInt(header.revision);
+    if (header.cluster_id !== this.#cluster || compact_revision !== "0" || (created && revision < this.#newest)) {
+      this.#isOver = true;
+    } else if (canceled) {
+      throw new EtcdError(`etcd ended the watch of service "${this.#source.query.service}": ${cancel_reason}`);
+    } else {
+      this.#apply(response);
+      if (revision > this.#newest) this.#newest = revision;
+    }
+  }
+
+  /**
+   * Skipped is only what the list had: the header's revision may be ahead of what a watcher that has to catch up is told
+   * next, and all parts of one change have the same.
+   */
+  #apply({ events }: IWatchResponse): void {
+    const { range, query } = this.#source;
+    const entries: Reading[] = [];
+    for (const { type, kv } of events) {
+      if (BigInt(kv.mod_revision) <= this.#listed) continue;
+      this.#isNews = true;
+      const key = keyOf(kv, range);
+      if (type === "Delete") this.#entries.delete(key);
+      else {
+        const entry = decodeEntry(range, query.service, kv);
+        this.#entries.set(key, entry);
+        entries.push(entry);
+      }
+    }
+    this.#report(entries);
+  }
+
+  #report(entries: readonly Reading[]): void {
+    const bad = entries.filter((entry) => "error" in entry);
+    reportBad("etcd", this.#source.query.service, bad);
+  }
+
+  #tell(): void {
+    this.#isNews = false;
+    const value = this.#entries.instances();
+    this.#waiting?.resolve({ done: false, value });
+    this.#waiting = undefined;
+  }
+
+  #plan(): void {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    const { connection, relistMs } = this.#source;
+    connection.agenda.enter(this, relistMs * (0.75 + connection.env.random() / 2));
+  }
+
+  #fail(error: unknown): void {
+    this.#isBusy = false;
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
+    this.#end();
+  }
+
+  /** Lets go of everything; there is no next set. */
+  #end(): void {
+    this.#isOver = true;
+    this.#waiting?.resolve({ done: true, value: undefined });
+    this.#waiting = undefined;
+    this.#source.connection.agenda.leave(this);
+    this.#signal.removeEventListener("abort", this);
+    this.#changes?.cancel(this.#signal.reason);
+  }
+}
+
+/** What the range does not say of the key; one character for each byte. */
+function keyOf({ key }: IKeyValue, range: KeyRange): string {
+  return key.toString("latin1", range.key.length);
 }

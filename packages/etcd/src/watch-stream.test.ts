@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import type { IWatchRequest, IWatchResponse } from "etcd3";
 import { describe, expect, it } from "vitest";
-import { WatchStream } from "./watch-stream.ts";
+import { type Watch, WatchStream } from "./watch-stream.ts";
 
 /** A stream of which the test is the other end. */
 class FakeDuplex extends EventEmitter {
@@ -35,6 +35,8 @@ function setUp() {
   const stream = new WatchStream(duplex, (error) => ends.push(error));
   return { duplex, ends, stream };
 }
+/** The next answer, whichever it is. */
+const next = (watch: Watch) => watch.confirmed();
 const request = (start_revision: number) => ({ start_revision });
 
 describe("a watch stream", () => {
@@ -44,14 +46,14 @@ describe("a watch stream", () => {
     expect(duplex.written).toEqual([{ create_request: request(1) }, { create_request: request(2) }]);
     duplex.say({ created: true, watch_id: "5" });
     duplex.say({ created: true, watch_id: "6" });
-    expect([(await a.next())?.watch_id, (await b.next())?.watch_id]).toEqual(["5", "6"]);
-    const next = b.next();
+    expect([(await next(a))?.watch_id, (await next(b))?.watch_id]).toEqual(["5", "6"]);
+    const second = next(b);
     duplex.say({ watch_id: "6", compact_revision: "1" });
     duplex.say({ watch_id: "6", compact_revision: "2" });
     duplex.say({ watch_id: "5", compact_revision: "3" });
-    expect((await next)?.compact_revision).toBe("1");
-    expect((await b.next())?.compact_revision).toBe("2");
-    expect((await a.next())?.compact_revision).toBe("3");
+    expect((await second)?.compact_revision).toBe("1");
+    expect((await next(b))?.compact_revision).toBe("2");
+    expect((await next(a))?.compact_revision).toBe("3");
   });
 
   it("ignores answers that are nobody's: an unknown watcher, a creation nobody asked for, a cancelled watcher", async () => {
@@ -61,11 +63,11 @@ describe("a watch stream", () => {
     duplex.say({ created: true, canceled: true, watch_id: "-1" });
     const a = stream.watch(request(1));
     duplex.say({ created: true, watch_id: "6" });
-    await a.next();
+    await next(a);
     a.cancel(new Error("enough"));
     duplex.say({ watch_id: "6" });
     duplex.say({ watch_id: "6", canceled: true });
-    await expect(a.next()).rejects.toThrow("enough");
+    await expect(next(a)).rejects.toThrow("enough");
     expect(ends).toEqual([]);
   });
 
@@ -73,30 +75,46 @@ describe("a watch stream", () => {
     const { duplex, stream } = setUp();
     const [a, b] = [stream.watch(request(1)), stream.watch(request(2))];
     duplex.say({ created: true, watch_id: "5" });
-    await a.next();
+    await next(a);
     a.cancel(new Error("a"));
     a.cancel(new Error("again"));
     b.cancel(new Error("b"));
     expect(duplex.written.slice(2)).toEqual([{ cancel_request: { watch_id: "5" } }]);
     duplex.say({ created: true, watch_id: "6" });
     expect(duplex.written.slice(3)).toEqual([{ cancel_request: { watch_id: "6" } }]);
-    await expect(a.next()).rejects.toThrow("a");
-    await expect(b.next()).rejects.toThrow("b");
+    await expect(next(a)).rejects.toThrow("a");
+    await expect(next(b)).rejects.toThrow("b");
   });
 
-  it("ends the waiting of a watcher that is nudged or cancelled, and of that one only", async () => {
+  it("ends the waiting for a watcher that is cancelled, and for that one only", async () => {
     const { duplex, stream } = setUp();
     const [a, b] = [stream.watch(request(1)), stream.watch(request(2))];
-    const [atA, atB] = [a.next(), b.next()];
-    a.nudge();
-    expect(await atA).toBeUndefined();
+    const [atA, atB] = [a.confirmed(), b.confirmed()];
     b.cancel(new Error("b"));
     await expect(atB).rejects.toThrow("b");
-    b.nudge();
-    await expect(b.next()).rejects.toThrow("b");
-    a.nudge(); // while nobody waits
     duplex.say({ created: true, watch_id: "5" });
-    expect([await a.next(), (await a.next())?.watch_id]).toEqual([undefined, "5"]);
+    expect((await atA)?.watch_id).toBe("5");
+  });
+
+  it("wakes the reader for each answer, and when there will be none any more", () => {
+    const { duplex, stream } = setUp();
+    const a = stream.watch(request(1));
+    duplex.say({ created: true, watch_id: "5" });
+    const seen: unknown[] = [];
+    const wake = (): void => {
+      try {
+        seen.push(a.take()?.compact_revision);
+      } catch (error) {
+        seen.push(error);
+      }
+    };
+    a.read({ wake });
+    duplex.say({ watch_id: "5", compact_revision: "1" });
+    duplex.say({ watch_id: "5", compact_revision: "2" });
+    const enough = new Error("enough");
+    a.cancel(enough);
+    duplex.say({ watch_id: "5", compact_revision: "3" });
+    expect(seen).toEqual(["0", "1", "2", enough]);
   });
 
   it("drops what a cancelled watcher has not read", async () => {
@@ -104,7 +122,7 @@ describe("a watch stream", () => {
     const a = stream.watch(request(1));
     duplex.say({ created: true, watch_id: "5" });
     a.cancel(new Error("a"));
-    await expect(a.next()).rejects.toThrow("a");
+    await expect(next(a)).rejects.toThrow("a");
   });
 
   it("fails all watchers when it breaks, and says so once, although gRPC says it twice", async () => {
@@ -113,9 +131,9 @@ describe("a watch stream", () => {
     duplex.say({ created: true, watch_id: "5" });
     duplex.emit("error", new Error("14 UNAVAILABLE"));
     duplex.emit("end");
-    expect((await a.next())?.created).toBe(true); // what came before is not lost
+    expect((await next(a))?.created).toBe(true); // what came before is not lost
     for (const each of [a, b, stream.watch(request(3))]) {
-      await expect(each.next()).rejects.toThrow("etcd: the watch stream broke: 14 UNAVAILABLE");
+      await expect(next(each)).rejects.toThrow("etcd: the watch stream broke: 14 UNAVAILABLE");
     }
     expect(ends).toMatchObject([{ message: "etcd: the watch stream broke: 14 UNAVAILABLE" }]);
     expect(duplex.written.length).toBe(2);
@@ -125,7 +143,7 @@ describe("a watch stream", () => {
     const { duplex, ends, stream } = setUp();
     const a = stream.watch(request(1));
     duplex.emit("end");
-    await expect(a.next()).rejects.toThrow("etcd: etcd ended the watch stream");
+    await expect(next(a)).rejects.toThrow("etcd: etcd ended the watch stream");
     expect(ends.length).toBe(1);
   });
 
@@ -134,7 +152,7 @@ describe("a watch stream", () => {
     const a = stream.watch(request(1));
     stream.close(new Error("closed"));
     stream.close(new Error("again"));
-    await expect(a.next()).rejects.toThrow("closed");
+    await expect(next(a)).rejects.toThrow("closed");
     a.cancel(new Error("late"));
     expect([duplex.cancelled, duplex.written.length, ends]).toEqual([1, 1, [undefined]]);
   });
@@ -143,14 +161,14 @@ describe("a watch stream", () => {
     const { duplex, ends, stream } = setUp();
     const [old, refused, waiting] = [stream.watch(request(1)), stream.watch(request(2)), stream.watch(request(3))];
     duplex.say({ created: true, watch_id: "5" });
-    await old.next();
+    await next(old);
     duplex.say({ created: true, canceled: true, watch_id: "-1", cancel_reason: "permission denied" });
-    expect((await refused.next())?.cancel_reason).toBe("permission denied");
-    expect(await waiting.next()).toBeUndefined();
-    expect(await stream.watch(request(4)).next()).toBeUndefined();
+    expect((await next(refused))?.cancel_reason).toBe("permission denied");
+    expect(await next(waiting)).toBeUndefined();
+    expect(await next(stream.watch(request(4)))).toBeUndefined();
     expect(duplex.written.length).toBe(3);
     duplex.say({ watch_id: "5", compact_revision: "1" });
-    expect((await old.next())?.compact_revision).toBe("1");
+    expect((await next(old))?.compact_revision).toBe("1");
     refused.cancel(new Error("late"));
     waiting.cancel(new Error("late"));
     expect([duplex.cancelled, ends]).toEqual([0, []]);
@@ -178,13 +196,13 @@ describe("a watch stream", () => {
     for (let n = 0; n < 10_000; n++) {
       const watch = stream.watch(request(n));
       duplex.say({ created: true, watch_id: `${n}` });
-      await watch.next();
+      await next(watch);
       watch.cancel(new Error("enough"));
       duplex.say({ canceled: true, watch_id: `${n}` });
     }
     const wanted = stream.watch(request(1));
     duplex.say({ created: true, watch_id: "1" });
-    expect((await wanted.next())?.watch_id).toBe("1");
+    expect((await next(wanted))?.watch_id).toBe("1");
     expect(duplex.written.length).toBe(20_001);
   });
 });

@@ -4,15 +4,25 @@ import { EtcdError } from "./etcd-error.ts";
 /** One watcher's share of a {@link WatchStream}. */
 export interface Watch {
   /**
-   * The next answer that is for this watcher: first that it was created, then each change. Resolves with undefined after
-   * {@link nudge}, and in the place of the first answer if the stream hears no requests any more. Rejects when the
-   * watcher was cancelled, by whomever, and when the stream broke. One call at a time.
+   * Resolves with the first answer, which says whether the watcher was created; with undefined if the stream hears no
+   * requests any more. Rejects as {@link take} throws. Called once, before all else.
    */
-  next(): Promise<IWatchResponse | undefined>;
-  /** Ends the waiting of `next` without an answer. */
-  nudge(): void;
-  /** Tells etcd that nobody listens any more; `next` rejects with the reason. */
+  confirmed(): Promise<IWatchResponse | undefined>;
+  /**
+   * The next change, if there is one. Throws when there was the last and the watcher was cancelled, by whomever, or the
+   * stream broke.
+   */
+  take(): IWatchResponse | undefined;
+  /** Wakes the reader now, and whenever there is something new to {@link take}. */
+  read(reader: Reader): void;
+  /** Tells etcd that nobody listens any more, and drops what was not taken: `take` throws the reason. */
   cancel(reason: unknown): void;
+}
+
+/** Whoever reads a {@link Watch}. An object, and no function: there are thousands. */
+export interface Reader {
+  /** Must not throw. */
+  wake(): void;
 }
 
 /**
@@ -46,19 +56,22 @@ export class WatchStream {
   }
 
   watch(request: IWatchCreateRequest): Watch {
-    const watcher = new Watcher((id) => {
-      if (id === undefined || this.#end !== undefined) return; // if it is still created, it will be cancelled then
-      this.#created.delete(id);
-      if (this.#deaf) this.#closeIfUnused();
-      else this.#duplex.write({ cancel_request: { watch_id: id } });
-    });
+    const watcher = new Watcher(this);
     if (this.#end !== undefined) watcher.fail(this.#end.error);
-    else if (this.#deaf) watcher.receive(undefined);
+    else if (this.#deaf) watcher.turnAway();
     else {
       this.#requested.push(watcher);
       this.#duplex.write({ create_request: request });
     }
     return watcher;
+  }
+
+  /** Of a watcher: it has been cancelled. */
+  leave({ id }: Watcher): void {
+    if (id === undefined || this.#end !== undefined) return; // if it is still created, it will be cancelled then
+    this.#created.delete(id);
+    if (this.#deaf) this.#closeIfUnused();
+    else this.#duplex.write({ cancel_request: { watch_id: id } });
   }
 
   close(reason: unknown): void {
@@ -87,7 +100,7 @@ export class WatchStream {
 
   #turnDeaf(): void {
     this.#deaf = true;
-    for (const watcher of this.#requested) watcher.receive(undefined);
+    for (const watcher of this.#requested) watcher.turnAway();
     this.#requested.length = 0;
   }
 
@@ -105,47 +118,69 @@ export class WatchStream {
 
 class Watcher implements Watch {
   id: string | undefined;
-  readonly #onCancel: (id: string | undefined) => void;
-  readonly #responses: (IWatchResponse | undefined)[] = [];
-  #waiting: PromiseWithResolvers<IWatchResponse | undefined> | undefined;
+  readonly #stream: WatchStream;
+  readonly #responses: IWatchResponse[] = [];
+  #reader: Reader | undefined;
+  #isTurnedAway = false;
   #end: { readonly error: unknown } | undefined;
 
-  constructor(onCancel: (id: string | undefined) => void) {
-    this.#onCancel = onCancel;
+  constructor(stream: WatchStream) {
+    this.#stream = stream;
   }
 
   get ended(): boolean {
     return this.#end !== undefined;
   }
 
-  next(): Promise<IWatchResponse | undefined> {
-    if (this.#responses.length > 0) return Promise.resolve(this.#responses.shift());
-    if (this.#end !== undefined) return Promise.reject(this.#end.error);
-    this.#waiting = Promise.withResolvers();
-    return this.#waiting.promise;
+  confirmed(): Promise<IWatchResponse | undefined> {
+    return new Promise((resolve, reject) => {
+      const wake = (): void => {
+        try {
+          const response = this.take();
+          if (response === undefined && !this.#isTurnedAway) return;
+          this.#reader = undefined;
+          resolve(response);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.read({ wake });
+    });
   }
 
-  nudge(): void {
-    this.receive(undefined);
+  take(): IWatchResponse | undefined {
+    const response = this.#responses.shift();
+    if (response === undefined && this.#end !== undefined) throw this.#end.error;
+    return response;
   }
 
-  receive(response: IWatchResponse | undefined): void {
+  read(reader: Reader): void {
+    this.#reader = reader;
+    reader.wake();
+  }
+
+  receive(response: IWatchResponse): void {
     if (this.#end !== undefined) return;
-    if (this.#waiting === undefined) this.#responses.push(response);
-    else this.#waiting.resolve(response);
-    this.#waiting = undefined;
+    this.#responses.push(response);
+    this.#reader?.wake();
+  }
+
+  /** There is no answer to its request, and never will be. */
+  turnAway(): void {
+    this.#isTurnedAway = true;
+    this.#reader?.wake();
   }
 
   fail(error: unknown): void {
-    this.#end ??= { error };
-    this.#waiting?.reject(error);
-    this.#waiting = undefined;
+    if (this.#end !== undefined) return;
+    this.#end = { error };
+    this.#reader?.wake();
   }
 
   cancel(reason: unknown): void {
     if (this.#end !== undefined) return;
     this.#responses.length = 0;
     this.fail(reason);
-    this.#onCancel(this.id);
+    this.#stream.leave(this);
   }
 }
