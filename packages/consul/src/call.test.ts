@@ -1,5 +1,5 @@
 import { getEventListeners } from "node:events";
-import { systemEnv } from "@rollcall/core";
+import { Agenda, systemEnv } from "@rollcall/core";
 import { describe, expect, it } from "vitest";
 import { type FakeConsul, answer, fakeConsul } from "../test/fake-consul.ts";
 import { ConsulError, call, parseAnswer } from "./call.ts";
@@ -183,7 +183,9 @@ describe("call", () => {
       _get: () => Promise.reject(Object.assign(new AggregateError([]), { message: "consul: ", code: "ECONNREFUSED" })),
       _put: () => Promise.reject(new Error("unused")),
     } satisfies ConsulApi;
-    const error = await failure(call({ api, maxAnswerBytes: 1, env: systemEnv }, "GET", health, never));
+    const error = await failure(
+      call({ api, maxAnswerBytes: 1, agenda: new Agenda(systemEnv), env: systemEnv }, "GET", health, never),
+    );
     expect(error.message).toBe("consul: GET /health/service/lorem: ECONNREFUSED");
   });
 

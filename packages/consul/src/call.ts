@@ -1,13 +1,16 @@
 import { EventEmitter } from "node:events";
 import type { Agent, IncomingHttpHeaders } from "node:http";
-import { type Env, TimeoutError } from "@rollcall/core";
+import { type Agenda, type Appointment, type Env, TimeoutError } from "@rollcall/core";
 import { AnswerBody } from "./answer-body.ts";
 import type { ConsulApi } from "./client.ts";
+import type { Asker, PlainGet } from "./plain-get.ts";
 import type { Turns } from "./turns.ts";
 
 /** One half's way to Consul: a client, and what goes with each of its requests. */
 export interface ConsulAccess {
   readonly api: ConsulApi;
+  /** For reading, instead of the client's own verb. */
+  readonly get?: PlainGet | undefined;
   readonly token?: string | undefined;
   readonly namespace?: string | undefined;
   /** The sockets of this half, if they are not the client's own. */
@@ -16,6 +19,8 @@ export interface ConsulAccess {
   readonly turns?: Turns | undefined;
   /** A longer answer is refused while it arrives. */
   readonly maxAnswerBytes: number;
+  /** For the time-outs of all requests. */
+  readonly agenda: Agenda;
   readonly env: Env;
 }
 
@@ -52,58 +57,128 @@ export class ConsulError extends Error {
 const REFUSED_WITHIN_MS = 1_000;
 
 /**
- * One request through the vendor's client, with what the client leaves out: it ends at once when `signal` aborts
- * (rejecting with `signal.reason`, the socket is closed), when the body is cut off or longer than allowed, and after
- * `timeoutMs` at the latest. It does not keep the process alive: whoever awaits it does.
+ * One request, with what the vendor's client leaves out: it ends at once when `signal` aborts (rejecting with
+ * `signal.reason`, the socket is closed), when the body is cut off or longer than allowed, and after `timeoutMs` at the
+ * latest. It does not keep the process alive: whoever awaits it does.
  *
  * @throws ConsulError with the answer's status and text unless it is 2xx; `TimeoutError` when the time is over.
  */
-export async function call(
+export function call(
   access: ConsulAccess,
   method: "GET" | "PUT",
   request: ConsulCall,
   signal: AbortSignal,
 ): Promise<ConsulAnswer> {
-  signal.throwIfAborted();
-  const { api, env } = access;
-  const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
-  const endTurn = await access.turns?.take(signal);
-  const startedMs = env.now();
-  const ctx = new EventEmitter();
-  let failure: Error | undefined;
-  const fail = (error: Error): void => {
-    failure ??= error;
-    ctx.emit("cancel");
-  };
-  const body = new AnswerBody(access.maxAnswerBytes, (message) => fail(new ConsulError(`${what}: ${message}`)));
-  const onAbort = (): void => void ctx.emit("cancel");
-  signal.addEventListener("abort", onAbort);
-  const cancelTimer = env.after(request.timeoutMs, () => {
-    fail(new TimeoutError(`consul: ${what}`, request.timeoutMs));
-  });
-  try {
+  const send = (): Promise<ConsulAnswer> =>
+    new Promise((resolve, reject) => {
+      const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
+      new PendingCall(access, what, request.timeoutMs, signal, resolve, reject).send(method, request);
+    });
+  if (access.turns === undefined) return send();
+  return access.turns.take(signal).then((turn) => send().finally(() => turn.end()));
+}
+
+/** A request, until it has ended. A poll is under way as long as it is watched: this is what it holds of ours. */
+class PendingCall implements Appointment, Asker {
+  readonly #access: ConsulAccess;
+  /** For messages. */
+  readonly #what: string;
+  readonly #timeoutMs: number;
+  readonly #signal: AbortSignal;
+  readonly #resolve: (answer: ConsulAnswer) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #startedMs: number;
+  #asked: { destroy(): unknown } | undefined;
+  #body: AnswerBody | undefined;
+  #isOver = false;
+  dueMs = 0;
+
+  constructor(
+    access: ConsulAccess,
+    what: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+    resolve: (answer: ConsulAnswer) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#access = access;
+    this.#what = what;
+    this.#timeoutMs = timeoutMs;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#startedMs = access.env.now();
+  }
+
+  send(method: "GET" | "PUT", { path, params = {}, query, body }: ConsulCall): void {
     // It may have been aborted between getting the turn and hearing of it.
-    signal.throwIfAborted();
-    const token = access.token ?? api._defaults?.token;
-    const { headers } = await api[method === "GET" ? "_get" : "_put"]({
-      path: request.path,
-      params: { ...request.params },
-      query: given({ ...request.query, ns: access.namespace }),
-      headers: given({ "x-consul-token": token }),
-      ...(request.body === undefined ? {} : { body: request.body, type: "json" }),
-      ...(access.agent === undefined ? {} : { agent: access.agent }),
+    if (this.#signal.aborted) return this.#fail(this.#signal.reason);
+    this.#signal.addEventListener("abort", this);
+    this.#access.agenda.enter(this, this.#timeoutMs);
+    const { api, get, agent, namespace } = this.#access;
+    const request = {
+      path,
+      params: { ...params },
+      query: given({ ...query, ns: namespace }),
+      headers: given({ "x-consul-token": this.#access.token ?? api._defaults?.token }),
+    };
+    if (method === "GET" && get !== undefined) {
+      this.#asked = get(request, this);
+      return;
+    }
+    const ctx = new EventEmitter();
+    this.#asked = { destroy: () => ctx.emit("cancel") };
+    api[method === "GET" ? "_get" : "_put"]({
+      ...request,
+      ...(body === undefined ? {} : { body, type: "json" }),
+      ...(agent === undefined ? {} : { agent }),
       timeout: 0,
       ctx,
-      pipe: body,
-    });
-    return { headers, body };
-  } catch (error) {
-    signal.throwIfAborted();
-    throw failure ?? explain(what, error, body.text, env.now() - startedMs);
-  } finally {
-    cancelTimer();
-    signal.removeEventListener("abort", onAbort);
-    endTurn?.();
+      pipe: this.body(),
+    }).then(
+      ({ headers }) => this.answered(headers),
+      (error: unknown) => this.failed(error),
+    );
+  }
+
+  body(): AnswerBody {
+    const fail = (message: string): void => this.#fail(new ConsulError(`${this.#what}: ${message}`));
+    return (this.#body ??= new AnswerBody(this.#access.maxAnswerBytes, fail));
+  }
+
+  answered(headers: IncomingHttpHeaders): void {
+    if (!this.#isOver) this.#resolve({ headers, body: this.body() });
+    this.#end();
+  }
+
+  failed(error: unknown): void {
+    const elapsedMs = this.#access.env.now() - this.#startedMs;
+    if (!this.#isOver) this.#reject(explain(this.#what, error, this.#body?.text ?? "", elapsedMs));
+    this.#end();
+  }
+
+  /** Of the agenda: the time is over. */
+  keep(): void {
+    this.#fail(new TimeoutError(`consul: ${this.#what}`, this.#timeoutMs));
+  }
+
+  /** Of the signal: it was aborted. */
+  handleEvent(): void {
+    this.#fail(this.#signal.reason);
+  }
+
+  /** Gives it up. */
+  #fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#reject(error);
+    this.#end();
+    this.#asked?.destroy();
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#access.agenda.leave(this);
+    this.#signal.removeEventListener("abort", this);
   }
 }
 

@@ -1,17 +1,17 @@
 import { manualClock } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
-import { pacer } from "./pace.ts";
+import { Pace } from "./pace.ts";
 
 const { signal } = new AbortController();
 
-describe("pacer", () => {
+describe("Pace", () => {
   it("lets a burst through, and then what is paid for", async () => {
     const clock = manualClock();
-    const pace = pacer(clock.env, 300, 0);
+    const pace = new Pace(clock.env, 300, 0);
     const sent: number[] = [];
     const sending = (async () => {
       for (let request = 0; request < 5; request++) {
-        await pace(100, signal);
+        await pace.pay(100, signal);
         sent.push(clock.env.now());
       }
     })();
@@ -26,9 +26,9 @@ describe("pacer", () => {
 
   it("takes a request that costs more than the burst all the same, late", async () => {
     const clock = manualClock();
-    const pace = pacer(clock.env, 300, 0);
+    const pace = new Pace(clock.env, 300, 0);
     let isSent = false;
-    const sending = pace(1_000, signal).then(() => (isSent = true));
+    const sending = pace.pay(1_000, signal).then(() => (isSent = true));
     await clock.advance(690);
     await new Promise(setImmediate);
     expect(isSent).toBe(false);
@@ -38,10 +38,10 @@ describe("pacer", () => {
 
   it("resolves at once when the signal aborts", async () => {
     const clock = manualClock();
-    const pace = pacer(clock.env, 100, 0);
-    await pace(100, signal);
+    const pace = new Pace(clock.env, 100, 0);
+    await pace.pay(100, signal);
     const leaving = new AbortController();
-    const waiting = pace(100, leaving.signal);
+    const waiting = pace.pay(100, leaving.signal);
     leaving.abort();
     await waiting;
   });

@@ -32,14 +32,14 @@ function world(limit: number, watches: number) {
   const watch = async (signal: AbortSignal = stop.signal): Promise<void> => {
     const own: number[] = [];
     times.push(own);
-    const leave = polls.join();
+    polls.join();
     try {
       await poll(own, 0, signal);
       while (!signal.aborted) await poll(own, WAIT_MS, signal);
     } catch {
       // It was waiting for its turn.
     } finally {
-      leave();
+      polls.leave();
     }
   };
   for (let n = 0; n < watches; n++) void watch();

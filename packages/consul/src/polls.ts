@@ -1,11 +1,23 @@
-import { Turns } from "./turns.ts";
+import { type Turn, Turns } from "./turns.ts";
 
 /** One watch's turn to poll. */
-export interface Poll {
+export class Poll {
   /** How long Consul may hold its answer back. */
   readonly waitMs: number;
+  readonly #turn: Turn;
+  readonly #onEnd: (() => void) | undefined;
+
+  constructor(waitMs: number, turn: Turn, onEnd?: () => void) {
+    this.waitMs = waitMs;
+    this.#turn = turn;
+    this.#onEnd = onEnd;
+  }
+
   /** Lets the next watch poll. Must be called, once the answer is there or the request has failed. */
-  end(): void;
+  end(): void {
+    this.#onEnd?.();
+    this.#turn.end();
+  }
 }
 
 /** When there are more watches than connections, each polls this often. */
@@ -27,6 +39,7 @@ const MAX_PER_SECOND = 500;
 export class Polls {
   readonly #turns: Turns;
   readonly #maxLong: number;
+  readonly #onLongEnd = (): void => void this.#long--;
   #watches = 0;
   #long = 0;
 
@@ -35,10 +48,13 @@ export class Polls {
     this.#maxLong = Math.floor(maxConnections * 0.9);
   }
 
-  /** Counts a watch, until the function that is returned is called. */
-  join(): () => void {
+  /** One watch more, until it leaves. */
+  join(): void {
     this.#watches++;
-    return () => void this.#watches--;
+  }
+
+  leave(): void {
+    this.#watches--;
   }
 
   /**
@@ -46,20 +62,14 @@ export class Polls {
    * it answers at once. Rejects with `signal.reason` as soon as the signal aborts.
    */
   async take(waitMs: number, signal: AbortSignal): Promise<Poll> {
-    const end = await this.#turns.take(signal);
-    if (waitMs === 0) return { waitMs, end };
+    const turn = await this.#turns.take(signal);
+    if (waitMs === 0) return new Poll(waitMs, turn);
     if (this.#watches <= this.#turns.limit && this.#long < this.#maxLong) {
       this.#long++;
-      return {
-        waitMs,
-        end: () => {
-          this.#long--;
-          end();
-        },
-      };
+      return new Poll(waitMs, turn, this.#onLongEnd);
     }
     const roundMs = Math.max(ROUND_MS, (this.#watches / MAX_PER_SECOND) * 1_000);
     const share = (this.#turns.limit - this.#long) / (this.#watches - this.#long);
-    return { waitMs: Math.min(waitMs, Math.ceil(roundMs * share)), end };
+    return new Poll(Math.min(waitMs, Math.ceil(roundMs * share)), turn);
   }
 }

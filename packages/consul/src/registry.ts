@@ -1,6 +1,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import {
+  Agenda,
   type Check,
   type Env,
   InvalidOptionError,
@@ -20,7 +21,7 @@ import { type ConsulApi, META_KEY, checkName, encodeInstance, isMetaKey } from "
 import { plainGet } from "./plain-get.ts";
 import { Polls } from "./polls.ts";
 import { type Background, consulSink } from "./sink.ts";
-import { consulSource } from "./source.ts";
+import { type ConsulSourceOptions, consulSource } from "./source.ts";
 import { Turns } from "./turns.ts";
 
 /** How an `https://` URL is connected to; each means what it means in `node:tls`: contents, not names of files. */
@@ -120,13 +121,23 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
   const [reader, writer] = options.client === undefined ? [connect(options), connect(options)] : share(options.client);
   const common: Omit<ConsulAccess, "api"> = {
     env,
+    agenda: new Agenda(env),
     token: options.token,
     namespace: options.namespace,
     maxAnswerBytes: options.maxAnswerBytes ?? 16 * 1024 * 1024,
   };
   const timeoutMs = options.timeoutMs ?? 5_000;
   const zoneKey = options.zoneKey ?? "zone";
-  const polls = new Polls(options.maxConnections ?? 100);
+  const reading: ConsulAccess = { ...common, ...reader };
+  const polling: ConsulSourceOptions = {
+    waitMs: Math.round(options.waitMs ?? 30_000),
+    timeoutMs,
+    datacenter: options.datacenter,
+    stale: options.stale ?? false,
+    zoneKey,
+    polls: new Polls(options.maxConnections ?? 100),
+    env,
+  };
   const turns = new Turns(MAX_WRITES);
   const background = new Set<Background>();
 
@@ -135,15 +146,7 @@ export function consulRegistry(options: ConsulRegistryOptions = {}): Registry {
     env: options.env,
     source(query) {
       checkName("service", query.service);
-      return consulSource({ ...common, ...reader }, query, {
-        waitMs: Math.round(options.waitMs ?? 30_000),
-        timeoutMs,
-        datacenter: options.datacenter,
-        stale: options.stale ?? false,
-        zoneKey,
-        polls,
-        env,
-      });
+      return consulSource(reading, query, polling);
     },
     sink(instance) {
       encodeInstance(instance, zoneKey); // what Consul cannot hold is refused now, not when it is registered
@@ -186,7 +189,7 @@ function checkConnection({ url, tls, client }: ConsulRegistryOptions): void {
 }
 
 /** A client, and the sockets that are ours to close. */
-type Half = Pick<ConsulAccess, "api" | "agent">;
+type Half = Pick<ConsulAccess, "api" | "get" | "agent">;
 
 function connect(options: ConsulRegistryOptions): Half {
   const url = new URL(options.url ?? "http://127.0.0.1:8500");
@@ -201,8 +204,7 @@ function connect(options: ConsulRegistryOptions): Half {
   });
   // Its types know neither baseUrl nor the verbs.
   const made = new Consul({ baseUrl: url.href, agent } as ConstructorParameters<typeof Consul>[0]);
-  const client = made as unknown as ConsulApi;
-  return { api: { _get: plainGet(url, agent), _put: (request) => client._put(request) }, agent };
+  return { api: made as unknown as ConsulApi, get: plainGet(url, agent), agent };
 }
 
 /** Both halves over a given client; writing gets sockets of its own if the client's agent is a plain one. */

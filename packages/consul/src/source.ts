@@ -9,10 +9,10 @@ import {
   sleep,
 } from "@rollcall/core";
 import { AnswerReader } from "./answer-reader.ts";
-import { type ConsulAccess, type ConsulAnswer, ConsulError, call } from "./call.ts";
+import { type ConsulAccess, type ConsulAnswer, type ConsulCall, ConsulError, call } from "./call.ts";
 import type { DecodedAnswer } from "./client.ts";
-import { pacer } from "./pace.ts";
-import type { Polls } from "./polls.ts";
+import { Pace } from "./pace.ts";
+import type { Poll, Polls } from "./polls.ts";
 
 /** How a {@link consulSource} asks. */
 export interface ConsulSourceOptions {
@@ -65,104 +65,82 @@ const UNSETTLED_MS = 30_000;
  * token may not read it. Everything else that is wrong throws at once.
  */
 export function consulSource(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions): Source {
-  const { service, tags, passingOnly } = query;
-  const { env, polls } = options;
+  return new ConsulSource(access, query, options);
+}
+
+class ConsulSource implements Source {
+  readonly access: ConsulAccess;
+  readonly query: NormalizedQuery;
+  readonly options: ConsulSourceOptions;
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
-  const pace = pacer(env, POLL_BURST * POLL_INTERVAL_MS, POLL_JITTER);
-  const newsPace = pacer(env, NEWS_BURST_MS, 0);
-  let lostMs = -Infinity;
-  let believedEmpty = false;
+  readonly pace: Pace;
+  readonly newsPace: Pace;
+  lostMs = -Infinity;
+  believedEmpty = false;
 
-  async function* watch(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
-    const leave = polls.join();
-    try {
-      yield* poll(signal);
-    } finally {
-      leave();
-      if (!signal.aborted) lostMs = env.now();
-    }
+  constructor(access: ConsulAccess, query: NormalizedQuery, options: ConsulSourceOptions) {
+    this.access = access;
+    this.query = query;
+    this.options = options;
+    this.pace = new Pace(options.env, POLL_BURST * POLL_INTERVAL_MS, POLL_JITTER);
+    this.newsPace = new Pace(options.env, NEWS_BURST_MS, 0);
   }
 
-  async function* poll(signal: AbortSignal): AsyncGenerator<readonly Instance[]> {
-    const reader = new AnswerReader(query, options.zoneKey);
-    let index = 0n;
-    let populated = false;
-    let known: readonly Instance[] | undefined;
-    let newsMs = 0; // what the next poll costs, if the last one had news
-    while (!signal.aborted) {
-      await (newsMs > 0 ? newsPace(newsMs, signal) : pace(POLL_INTERVAL_MS, signal));
-      const { instances, index: next, tookMs } = await hear(index, reader, signal);
-      const isWell = env.now() - lostMs > ILL_MS;
-      const isNews = isWell && known !== undefined && !sameInstances(known, instances);
-      newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
-      known = instances;
-      if (instances.length === 0 && !believedEmpty) await refuseToGuess(signal);
-      const unsettled = populated && env.now() - lostMs < UNSETTLED_MS;
-      if (instances.length === 0 && (next < index || unsettled)) return;
-      believedEmpty = instances.length === 0;
-      yield instances;
-      if (next < index) return;
-      index = next;
-      populated = instances.length > 0;
-      if (index === 0n) await sleep(env, BLIND_INTERVAL_MS, signal);
-    }
+  get name(): string {
+    return "consul";
   }
 
-  /** One poll, and what it said. A function of its own, that a large answer is not held while the next is waited for. */
-  async function hear(index: bigint, reader: AnswerReader, signal: AbortSignal): Promise<Heard> {
-    const { headers, body } = await ask(index, signal);
-    const startedMs = env.now();
-    const instances = checked(headers, await reader.read(body, signal));
-    return { instances, index: indexOf(headers), tookMs: env.now() - startedMs };
+  watch(signal: AbortSignal): AsyncIterable<readonly Instance[]> {
+    return new ServiceWatch(this, signal);
   }
 
-  /** One poll: waits for its turn, then until the index is another one. */
-  async function ask(index: bigint, signal: AbortSignal): Promise<ConsulAnswer> {
+  /** One poll, until the index is another one. */
+  ask(index: bigint, waitMs: number, signal: AbortSignal): Promise<ConsulAnswer> {
+    const { access, options } = this;
+    const { service, tags, passingOnly } = this.query;
     const blocking = index > 0n;
-    const { waitMs, end } = await polls.take(blocking ? options.waitMs : 0, signal);
     // Consul adds up to a sixteenth to the wait, so that not all clients come back at the same time. A short poll may be
     // one of many, at a Consul that has a lot to do.
     const slackMs = waitMs < options.waitMs ? options.timeoutMs : waitMs / 16 + SLACK_MS;
-    try {
-      const request = {
-        path: "/health/service/{service}",
-        params: { service },
-        query: {
-          passing: passingOnly ? "1" : undefined,
-          tag: tags[0], // the others are filtered here: old versions of Consul take only one
-          dc: options.datacenter ?? access.api._defaults?.dc,
-          stale: options.stale ? "1" : undefined,
-          index: blocking ? String(index) : undefined,
-          wait: blocking ? `${waitMs}ms` : undefined,
-        },
-        timeoutMs: waitMs + slackMs,
-      };
-      return await call(access, "GET", request, signal);
-    } finally {
-      end();
-    }
+    const request: ConsulCall = {
+      path: "/health/service/{service}",
+      params: { service },
+      query: {
+        passing: passingOnly ? "1" : undefined,
+        tag: tags[0], // the others are filtered here: old versions of Consul take only one
+        dc: options.datacenter ?? access.api._defaults?.dc,
+        stale: options.stale ? "1" : undefined,
+        index: blocking ? String(index) : undefined,
+        wait: blocking ? `${waitMs}ms` : undefined,
+      },
+      timeoutMs: waitMs + slackMs,
+    };
+    return call(access, "GET", request, signal);
   }
 
   /**
    * To who may not read a service, Consul says that it has no instance; only the agent refuses to answer. Resolves
    * unless it does. What may be read in another datacenter, the agent does not know.
    */
-  async function refuseToGuess(signal: AbortSignal): Promise<void> {
+  async refuseToGuess(signal: AbortSignal): Promise<void> {
+    const { access, options, query } = this;
     if (options.datacenter !== undefined) return;
-    await pace(POLL_INTERVAL_MS, signal);
-    const { end } = await polls.take(0, signal);
+    await this.pace.pay(POLL_INTERVAL_MS, signal);
+    const poll = await options.polls.take(0, signal);
     const path = "/agent/health/service/name/{service}";
     try {
-      await call(access, "GET", { path, params: { service }, timeoutMs: options.timeoutMs }, signal);
+      await call(access, "GET", { path, params: { service: query.service }, timeoutMs: options.timeoutMs }, signal);
     } catch (error) {
       // Every other status is about the agent's own instances, of which there may be none.
       if (!(error instanceof ConsulError) || error.statusCode === undefined || error.statusCode === 403) throw error;
     } finally {
-      end();
+      poll.end();
     }
   }
 
-  function checked(headers: ConsulAnswer["headers"], decoded: DecodedAnswer): readonly Instance[] {
+  /** The instances of an answer, unless it is one that must not be believed. */
+  checked(headers: ConsulAnswer["headers"], decoded: DecodedAnswer): readonly Instance[] {
+    const { service } = this.query;
     const { instances, records, skipped, errors } = decoded;
     reportBad("consul", service, errors, skipped);
     // An answer of nothing but junk must not pass for an empty one.
@@ -171,13 +149,105 @@ export function consulSource(access: ConsulAccess, query: NormalizedQuery, optio
       throw new ConsulError(`the token may not read service "${service}"`);
     }
     // A server that has just started answers stale reads before it has any data.
-    if (options.stale && instances.length === 0 && headers["x-consul-knownleader"] === "false") {
+    if (this.options.stale && instances.length === 0 && headers["x-consul-knownleader"] === "false") {
       throw new ConsulError(`the server knows no leader and no instance of service "${service}"`);
     }
     return instances;
   }
+}
 
-  return { name: "consul", watch };
+type Step = IteratorResult<readonly Instance[], undefined>;
+
+/**
+ * One watch of a {@link consulSource}: each set is one poll. No generator, and no function that waits for another: what
+ * waits for Consul is held by each of thousands of watches.
+ */
+class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefined> {
+  readonly #source: ConsulSource;
+  readonly #signal: AbortSignal;
+  readonly #reader: AnswerReader;
+  #index = 0n;
+  #known: readonly Instance[] | undefined;
+  /** What the next poll costs, if the last one had news. */
+  #newsMs = 0;
+  #state: "new" | "joined" | "over" = "new";
+
+  constructor(source: ConsulSource, signal: AbortSignal) {
+    this.#source = source;
+    this.#signal = signal;
+    this.#reader = new AnswerReader(source.query, source.options.zoneKey);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<Step> {
+    const source = this.#source;
+    const signal = this.#signal;
+    const { env, polls } = source.options;
+    if (this.#state === "over" || signal.aborted) return this.return();
+    if (this.#state === "new") polls.join();
+    this.#state = "joined";
+    try {
+      if (this.#index === 0n && this.#known !== undefined) await sleep(env, BLIND_INTERVAL_MS, signal);
+      await (this.#newsMs > 0 ? source.newsPace.pay(this.#newsMs, signal) : source.pace.pay(POLL_INTERVAL_MS, signal));
+      const poll = await polls.take(this.#index > 0n ? source.options.waitMs : 0, signal);
+      const { instances, index, tookMs } = await this.#hear(poll);
+      const isWell = env.now() - source.lostMs > ILL_MS;
+      const isNews = isWell && this.#known !== undefined && !sameInstances(this.#known, instances);
+      this.#newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
+      const isEmpty = instances.length === 0;
+      if (isEmpty && !source.believedEmpty) await source.refuseToGuess(signal);
+      const isReset = index < this.#index;
+      const isUnsettled =
+        this.#known !== undefined && this.#known.length > 0 && env.now() - source.lostMs < UNSETTLED_MS;
+      if (isEmpty && (isReset || isUnsettled)) return await this.return();
+      source.believedEmpty = isEmpty;
+      this.#index = index;
+      this.#known = instances;
+      if (isReset) this.#end(); // what came with it is good news all the same
+      return { done: false, value: instances };
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  async return(): Promise<Step> {
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  /** What a poll says. Only that is kept: a large answer is not held while the next is waited for. */
+  #hear(poll: Poll): Promise<Heard> {
+    return this.#source.ask(this.#index, poll.waitMs, this.#signal).then(
+      (answer) => {
+        poll.end();
+        return this.#read(answer);
+      },
+      (error: unknown) => {
+        poll.end();
+        throw error;
+      },
+    );
+  }
+
+  async #read({ headers, body }: ConsulAnswer): Promise<Heard> {
+    const { env } = this.#source.options;
+    const startedMs = env.now();
+    const instances = this.#source.checked(headers, await this.#reader.read(body, this.#signal));
+    return { instances, index: indexOf(headers), tookMs: env.now() - startedMs };
+  }
+
+  #end(): void {
+    const { env, polls } = this.#source.options;
+    if (this.#state === "joined") {
+      polls.leave();
+      if (!this.#signal.aborted) this.#source.lostMs = env.now();
+    }
+    this.#state = "over";
+  }
 }
 
 /** What Consul said, and the index to wait for next. */

@@ -1,7 +1,7 @@
 import { getEventListeners } from "node:events";
 import { manualClock, seededRandom } from "@rollcall/testing";
 import { describe, expect, it } from "vitest";
-import { Turns } from "./turns.ts";
+import { type Turn, Turns } from "./turns.ts";
 
 const never = new AbortController().signal;
 /** Lets everything happen that can happen now. */
@@ -10,9 +10,9 @@ const settle = (): Promise<void> => manualClock().advance(0);
 /** Asks for a turn under a name, and notes when it is given. */
 function asker(turns: Turns, given: string[]) {
   return async (name: string, signal: AbortSignal = never): Promise<() => void> => {
-    const end = await turns.take(signal);
+    const turn = await turns.take(signal);
     given.push(name);
-    return end;
+    return () => turn.end();
   };
 }
 
@@ -77,17 +77,17 @@ describe("Turns", () => {
     const turns = new Turns(1);
     const reason = new Error("too late");
     await expect(turns.take(AbortSignal.abort(reason))).rejects.toBe(reason);
-    (await turns.take(never))();
+    (await turns.take(never)).end();
   });
 
   it("leaves no listener on a signal", async () => {
     const turns = new Turns(1);
     const { signal } = new AbortController();
-    const end = await turns.take(signal);
+    const turn = await turns.take(signal);
     const waiting = turns.take(signal);
     expect(getEventListeners(signal, "abort").length).toBe(1);
-    end();
-    (await waiting)();
+    turn.end();
+    (await waiting).end();
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
@@ -102,9 +102,9 @@ describe("Turns", () => {
       // Often in the very moment in which something else happens.
       if (random() < 0.5) clock.env.after(Math.floor(random() * 20), () => controller.abort());
       waiting++;
-      let end: () => void;
+      let turn: Turn;
       try {
-        end = await turns.take(controller.signal);
+        turn = await turns.take(controller.signal);
       } catch {
         return;
       } finally {
@@ -113,7 +113,7 @@ describe("Turns", () => {
       most = Math.max(most, ++running);
       await new Promise<void>((resolve) => clock.env.after(Math.floor(random() * 5), resolve));
       running--;
-      end();
+      turn.end();
     };
     const all: Promise<void>[] = [];
     for (let n = 0; n < 2_000; n++) {

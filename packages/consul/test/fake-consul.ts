@@ -2,7 +2,7 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { systemEnv } from "@rollcall/core";
+import { Agenda, systemEnv } from "@rollcall/core";
 import Consul from "consul";
 import type { ConsulAccess } from "../src/call.ts";
 import type { ConsulApi } from "../src/client.ts";
@@ -96,7 +96,9 @@ export async function fakeConsul(reply: Reply, options: FakeOptions = {}): Promi
     access(more) {
       const client = new Consul({ baseUrl: `${url}/v1` } as ConstructorParameters<typeof Consul>[0]);
       clients.push(client);
-      return { api: client as unknown as ConsulApi, maxAnswerBytes: 16 * 1024 * 1024, env: systemEnv, ...more };
+      const env = more?.env ?? systemEnv;
+      const api = client as unknown as ConsulApi;
+      return { api, maxAnswerBytes: 16 * 1024 * 1024, agenda: new Agenda(env), env, ...more };
     },
     async [Symbol.asyncDispose]() {
       for (const client of clients) client.destroy();
