@@ -4,7 +4,7 @@ import { type Agenda, type Appointment, type Env, TimeoutError } from "@rollcall
 import { AnswerBody } from "./answer-body.ts";
 import type { ConsulApi } from "./client.ts";
 import type { Asker, PlainGet } from "./plain-get.ts";
-import type { Turns } from "./turns.ts";
+import type { Turn, Turns } from "./turns.ts";
 
 /** One half's way to Consul: a client, and what goes with each of its requests. */
 export interface ConsulAccess {
@@ -33,6 +33,8 @@ export interface ConsulCall {
   readonly body?: unknown;
   /** For everything: connecting, waiting, and reading the answer to its end. */
   readonly timeoutMs: number;
+  /** Is ended with the request. */
+  readonly turn?: Pick<Turn, "end"> | undefined;
 }
 
 export interface ConsulAnswer {
@@ -69,13 +71,13 @@ export function call(
   request: ConsulCall,
   signal: AbortSignal,
 ): Promise<ConsulAnswer> {
-  const send = (): Promise<ConsulAnswer> =>
+  const send = (turn: ConsulCall["turn"]): Promise<ConsulAnswer> =>
     new Promise((resolve, reject) => {
       const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
-      new PendingCall(access, what, request.timeoutMs, signal, resolve, reject).send(method, request);
+      new PendingCall(access, what, request.timeoutMs, signal, resolve, reject).send(method, { ...request, turn });
     });
-  if (access.turns === undefined) return send();
-  return access.turns.take(signal).then((turn) => send().finally(() => turn.end()));
+  if (access.turns === undefined) return send(request.turn);
+  return access.turns.take(signal).then(send);
 }
 
 /** A request, until it has ended. A poll is under way as long as it is watched: this is what it holds of ours. */
@@ -90,6 +92,7 @@ class PendingCall implements Appointment, Asker {
   readonly #startedMs: number;
   #asked: { destroy(): unknown } | undefined;
   #body: AnswerBody | undefined;
+  #turn: ConsulCall["turn"];
   #isOver = false;
   dueMs = 0;
 
@@ -110,7 +113,8 @@ class PendingCall implements Appointment, Asker {
     this.#startedMs = access.env.now();
   }
 
-  send(method: "GET" | "PUT", { path, params = {}, query, body }: ConsulCall): void {
+  send(method: "GET" | "PUT", { path, params = {}, query, body, turn }: ConsulCall): void {
+    this.#turn = turn;
     // It may have been aborted between getting the turn and hearing of it.
     if (this.#signal.aborted) return this.#fail(this.#signal.reason);
     this.#signal.addEventListener("abort", this);
@@ -179,6 +183,8 @@ class PendingCall implements Appointment, Asker {
     this.#isOver = true;
     this.#access.agenda.leave(this);
     this.#signal.removeEventListener("abort", this);
+    this.#turn?.end();
+    this.#turn = undefined;
   }
 }
 

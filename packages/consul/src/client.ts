@@ -132,7 +132,7 @@ export class Decoding {
   }
 
   end(): DecodedAnswer {
-    const instances = distinguish(this.#instances);
+    const instances = distinguish(this.#instances.slice()); // of just its length, for it may be kept
     return { instances, records: this.#records, skipped: this.#skipped, errors: this.#errors };
   }
 }

@@ -29,7 +29,7 @@ export function plainGet(base: URL, agent: http.Agent): PlainGet {
   const user = [base.username, base.password].filter((part) => part !== "").map(decodeURIComponent);
   const common = {
     agent,
-    hostname: base.hostname,
+    host: base.hostname,
     port: base.port || (base.protocol === "https:" ? 443 : 80),
     ...(user.length === 0 ? {} : { auth: user.join(":") }),
   };

@@ -74,7 +74,7 @@ class ConsulSource implements Source {
   readonly options: ConsulSourceOptions;
   // Shared by all watches of this source: a watch that is lost again and again must not become a storm either.
   readonly pace: Pace;
-  readonly newsPace: Pace;
+  #newsPace: Pace | undefined;
   lostMs = -Infinity;
   believedEmpty = false;
 
@@ -83,19 +83,23 @@ class ConsulSource implements Source {
     this.query = query;
     this.options = options;
     this.pace = new Pace(options.env, POLL_BURST * POLL_INTERVAL_MS, POLL_JITTER);
-    this.newsPace = new Pace(options.env, NEWS_BURST_MS, 0);
   }
 
   get name(): string {
     return "consul";
   }
 
+  get newsPace(): Pace {
+    return (this.#newsPace ??= new Pace(this.options.env, NEWS_BURST_MS, 0));
+  }
+
   watch(signal: AbortSignal): AsyncIterable<readonly Instance[]> {
     return new ServiceWatch(this, signal);
   }
 
-  /** One poll, until the index is another one. */
-  ask(index: bigint, waitMs: number, signal: AbortSignal): Promise<ConsulAnswer> {
+  /** One poll, until the index is another one. Ends its turn. */
+  ask(index: bigint, turn: Poll, signal: AbortSignal): Promise<ConsulAnswer> {
+    const { waitMs } = turn;
     const { access, options } = this;
     const { service, tags, passingOnly } = this.query;
     const blocking = index > 0n;
@@ -114,6 +118,7 @@ class ConsulSource implements Source {
         wait: blocking ? `${waitMs}ms` : undefined,
       },
       timeoutMs: waitMs + slackMs,
+      turn,
     };
     return call(access, "GET", request, signal);
   }
@@ -126,15 +131,14 @@ class ConsulSource implements Source {
     const { access, options, query } = this;
     if (options.datacenter !== undefined) return;
     await this.pace.pay(POLL_INTERVAL_MS, signal);
-    const poll = await options.polls.take(0, signal);
+    const turn = await options.polls.take(0, signal);
     const path = "/agent/health/service/name/{service}";
     try {
-      await call(access, "GET", { path, params: { service: query.service }, timeoutMs: options.timeoutMs }, signal);
+      const { timeoutMs } = options;
+      await call(access, "GET", { path, params: { service: query.service }, timeoutMs, turn }, signal);
     } catch (error) {
       // Every other status is about the agent's own instances, of which there may be none.
       if (!(error instanceof ConsulError) || error.statusCode === undefined || error.statusCode === 403) throw error;
-    } finally {
-      poll.end();
     }
   }
 
@@ -193,15 +197,21 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
       if (this.#index === 0n && this.#known !== undefined) await sleep(env, BLIND_INTERVAL_MS, signal);
       await (this.#newsMs > 0 ? source.newsPace.pay(this.#newsMs, signal) : source.pace.pay(POLL_INTERVAL_MS, signal));
       const poll = await polls.take(this.#index > 0n ? source.options.waitMs : 0, signal);
-      const { instances, index, tookMs } = await this.#hear(poll);
+      const { headers, body } = await source.ask(this.#index, poll, signal);
+      const startedMs = env.now();
+      const said = source.checked(headers, await this.#reader.read(body, signal));
+      const tookMs = env.now() - startedMs;
+      const before = this.#known;
+      // The objects of before, if they say the same: core holds them anyway.
+      const instances = before !== undefined && sameInstances(before, said) ? before : said;
       const isWell = env.now() - source.lostMs > ILL_MS;
-      const isNews = isWell && this.#known !== undefined && !sameInstances(this.#known, instances);
+      const isNews = isWell && before !== undefined && instances !== before;
       this.#newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
       const isEmpty = instances.length === 0;
       if (isEmpty && !source.believedEmpty) await source.refuseToGuess(signal);
+      const index = indexOf(headers);
       const isReset = index < this.#index;
-      const isUnsettled =
-        this.#known !== undefined && this.#known.length > 0 && env.now() - source.lostMs < UNSETTLED_MS;
+      const isUnsettled = before !== undefined && before.length > 0 && env.now() - source.lostMs < UNSETTLED_MS;
       if (isEmpty && (isReset || isUnsettled)) return await this.return();
       source.believedEmpty = isEmpty;
       this.#index = index;
@@ -219,27 +229,6 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
     return { done: true, value: undefined };
   }
 
-  /** What a poll says. Only that is kept: a large answer is not held while the next is waited for. */
-  #hear(poll: Poll): Promise<Heard> {
-    return this.#source.ask(this.#index, poll.waitMs, this.#signal).then(
-      (answer) => {
-        poll.end();
-        return this.#read(answer);
-      },
-      (error: unknown) => {
-        poll.end();
-        throw error;
-      },
-    );
-  }
-
-  async #read({ headers, body }: ConsulAnswer): Promise<Heard> {
-    const { env } = this.#source.options;
-    const startedMs = env.now();
-    const instances = this.#source.checked(headers, await this.#reader.read(body, this.#signal));
-    return { instances, index: indexOf(headers), tookMs: env.now() - startedMs };
-  }
-
   #end(): void {
     const { env, polls } = this.#source.options;
     if (this.#state === "joined") {
@@ -248,14 +237,6 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
     }
     this.#state = "over";
   }
-}
-
-/** What Consul said, and the index to wait for next. */
-interface Heard {
-  readonly instances: readonly Instance[];
-  readonly index: bigint;
-  /** How long it took to read. */
-  readonly tookMs: number;
 }
 
 /** Indexes are unsigned 64-bit integers, more than a number holds exactly. 0 if there is none that can be waited for. */

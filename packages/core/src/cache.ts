@@ -42,6 +42,7 @@ export function createCache(options: { env?: Partial<Env> | undefined } = {}): C
 /** Whoever subscribed to a cache. */
 export interface Listener {
   readonly onChange: () => void;
+  readonly owner: object | undefined;
   /** Until it unsubscribes. */
   active: boolean;
 }
@@ -78,8 +79,8 @@ export class ServiceCache implements Cache {
   }
 
   /** {@link subscribe} for who keeps the listener, and removes it. */
-  add(onChange: () => void): Listener {
-    const listener = { onChange, active: true };
+  add(onChange: () => void, owner?: object): Listener {
+    const listener = { onChange, owner, active: true };
     this.#listeners = this.#listeners.concat(listener); // and not a spread, which leaves room for sixteen more
     return listener;
   }
@@ -90,6 +91,10 @@ export class ServiceCache implements Cache {
     listener.active = false;
     this.#listeners = this.#listeners.filter((each) => each !== listener);
     return true;
+  }
+
+  listenersOf(owner: object): readonly Listener[] {
+    return this.#listeners.filter((each) => each.owner === owner);
   }
 
   /** Removes everybody. */

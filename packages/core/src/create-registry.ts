@@ -48,6 +48,7 @@ export function createRegistry(parts: RegistryParts): Registry {
   const registrars = new Set<Registrar>();
   let closed = false;
 
+  const forget = ({ key }: SharedWatch): void => void shared.delete(key);
   const refuseIfClosed = (): void => {
     if (closed) throw new ClosedError(`the registry "${name}"`);
   };
@@ -60,8 +61,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       const key = JSON.stringify([query.service, query.passingOnly, ...query.tags]);
       let watch = shared.get(key);
       if (watch === undefined) {
-        const onUnused = (): void => void shared.delete(key);
-        watch = new SharedWatch(query.service, parts.source(query), { env, emptyGraceMs }, onUnused);
+        watch = new SharedWatch(query.service, parts.source(query), { env, emptyGraceMs }, key, forget);
         shared.set(key, watch);
       }
       return watch.instancer();
@@ -111,12 +111,14 @@ export const QUERY_CHECKS = {
   passingOnly: is.boolean,
 };
 
+const NO_TAGS: readonly string[] = Object.freeze([]);
+
 function normalize(given: ServiceQuery | string): NormalizedQuery {
   const query: ServiceQuery = typeof given === "string" ? { service: given } : given;
   checkOptions("", query, QUERY_CHECKS);
   return {
     service: query.service,
-    tags: [...new Set(query.tags)].toSorted(),
+    tags: query.tags === undefined ? NO_TAGS : [...new Set(query.tags)].toSorted(),
     passingOnly: query.passingOnly ?? true,
   };
 }

@@ -14,9 +14,11 @@ import { Watch } from "./watch.ts";
  */
 export class SharedWatch {
   readonly service: string;
+  /** Under which it is known to whoever shares it. */
+  readonly key: string;
   readonly #cache: ServiceCache;
   readonly #watch: Watch;
-  readonly #onUnused: (() => void) | undefined;
+  readonly #onUnused: ((watch: SharedWatch) => void) | undefined;
   #instancers = 0;
   #closed = false;
 
@@ -24,12 +26,19 @@ export class SharedWatch {
    * @param onUnused is called when the last instancer has been closed.
    * @throws InvalidOptionError
    */
-  constructor(service: string, source: Source, options: InstancerOptions, onUnused?: () => void) {
+  constructor(
+    service: string,
+    source: Source,
+    options: InstancerOptions,
+    key = "",
+    onUnused?: (watch: SharedWatch) => void,
+  ) {
     checkOptions("", { service, source }, { service: required(is.nonEmptyString), source: required(is.source) });
     checkOptions("", options, { env: is.env, emptyGraceMs: is.durationMs });
     const env = resolveEnv(options.env);
     const cache = new ServiceCache(env, service);
     this.service = service;
+    this.key = key;
     this.#cache = cache;
     this.#watch = new Watch({ service, source, cache, env, emptyGraceMs: options.emptyGraceMs ?? 30_000 });
     this.#onUnused = onUnused;
@@ -45,9 +54,9 @@ export class SharedWatch {
     return new SharedInstancer(this);
   }
 
-  add(onChange: () => void): Listener {
+  add(onChange: () => void, owner: Instancer): Listener {
     if (this.#closed) throw new ClosedError(`the instancer of service "${this.service}"`);
-    const listener = this.#cache.add(onChange);
+    const listener = this.#cache.add(onChange, owner);
     if (this.#cache.audience === 1) this.#watch.start();
     return listener;
   }
@@ -56,10 +65,11 @@ export class SharedWatch {
     if (this.#cache.remove(listener) && this.#cache.audience === 0) this.#watch.stop();
   }
 
-  /** One instancer less. */
-  release(): void {
+  /** One instancer less, and its listeners. */
+  release(instancer: Instancer): void {
+    for (const listener of this.#cache.listenersOf(instancer)) this.remove(listener);
     if (--this.#instancers > 0) return;
-    this.#onUnused?.();
+    this.#onUnused?.(this);
     this.close();
   }
 
@@ -73,7 +83,6 @@ export class SharedWatch {
 
 class SharedInstancer implements Instancer {
   readonly #shared: SharedWatch;
-  #listeners: readonly Listener[] = [];
   #closing: Closable | undefined;
 
   constructor(shared: SharedWatch) {
@@ -90,19 +99,12 @@ class SharedInstancer implements Instancer {
 
   subscribe(onChange: () => void): () => void {
     if (this.#closing !== undefined) throw new ClosedError(`the instancer of service "${this.service}"`);
-    const listener = this.#shared.add(onChange);
-    this.#listeners = this.#listeners.concat(listener);
-    return () => {
-      this.#listeners = this.#listeners.filter((each) => each !== listener);
-      this.#shared.remove(listener);
-    };
+    const listener = this.#shared.add(onChange, this);
+    return () => this.#shared.remove(listener);
   }
 
   close(): Promise<void> {
-    this.#closing ??= closable(async () => {
-      for (const listener of this.#listeners) this.#shared.remove(listener);
-      this.#shared.release();
-    });
+    this.#closing ??= closable(async () => this.#shared.release(this));
     return this.#closing.close();
   }
 

@@ -84,8 +84,9 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
   #isDue = false;
   #isPlanned = false;
   #isOver = false;
-  /** Whoever waits for the next set. */
-  #waiting: { readonly resolve: (step: Step) => void; readonly reject: (error: unknown) => void } | undefined;
+  /** Of whoever waits for the next set. */
+  #resolve: ((step: Step) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
   dueMs = 0;
 
   constructor(source: EtcdSource, signal: AbortSignal) {
@@ -100,7 +101,8 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
 
   next(): Promise<Step> {
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#resolve = resolve;
+      this.#reject = reject;
       this.wake();
     });
   }
@@ -113,7 +115,7 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
   /** Does what is to be done next, if somebody waits for it. */
   wake(): void {
     try {
-      while (this.#waiting !== undefined && !this.#isBusy) {
+      while (this.#resolve !== undefined && !this.#isBusy) {
         if (this.#isOver) this.#end();
         else if (this.#isNews) this.#tell();
         else if (this.#session === undefined) this.#await(this.#begin());
@@ -230,9 +232,12 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
 
   #tell(): void {
     this.#isNews = false;
-    const value = this.#entries.instances();
-    this.#waiting?.resolve({ done: false, value });
-    this.#waiting = undefined;
+    this.#settle({ done: false, value: this.#entries.instances() });
+  }
+
+  #settle(step: Step): void {
+    this.#resolve?.(step);
+    this.#resolve = this.#reject = undefined;
   }
 
   #plan(): void {
@@ -244,16 +249,14 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
 
   #fail(error: unknown): void {
     this.#isBusy = false;
-    this.#waiting?.reject(error);
-    this.#waiting = undefined;
+    this.#reject?.(error);
     this.#end();
   }
 
   /** Lets go of everything; there is no next set. */
   #end(): void {
     this.#isOver = true;
-    this.#waiting?.resolve({ done: true, value: undefined });
-    this.#waiting = undefined;
+    this.#settle({ done: true, value: undefined });
     this.#source.connection.agenda.leave(this);
     this.#signal.removeEventListener("abort", this);
     this.#changes?.cancel(this.#signal.reason);
