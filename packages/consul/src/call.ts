@@ -1,10 +1,9 @@
 import { EventEmitter } from "node:events";
 import type { Agent, IncomingHttpHeaders } from "node:http";
-import { type Agenda, type Appointment, type Env, TimeoutError } from "@rollcall/core";
+import { type Agenda, type Appointment, type Env, TimeoutError, type Turn, type Turns } from "@rollcall/core";
 import { AnswerBody } from "./answer-body.ts";
 import type { ConsulApi } from "./client.ts";
 import type { Asker, PlainGet } from "./plain-get.ts";
-import type { Turn, Turns } from "./turns.ts";
 
 /** One half's way to Consul: a client, and what goes with each of its requests. */
 export interface ConsulAccess {
@@ -73,7 +72,8 @@ export function call(
 ): Promise<ConsulAnswer> {
   const send = (turn: ConsulCall["turn"]): Promise<ConsulAnswer> =>
     new Promise((resolve, reject) => {
-      const what = `${method} ${request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "")}`;
+      const path = request.path.replace(/\{(\w+)\}/g, (_, name: string) => request.params?.[name] ?? "");
+      const what = [method, path].join(" "); // flat, where a template keeps its parts
       new PendingCall(access, what, request.timeoutMs, signal, resolve, reject).send(method, { ...request, turn });
     });
   if (access.turns === undefined) return send(request.turn);

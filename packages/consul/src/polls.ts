@@ -1,4 +1,4 @@
-import { type Turn, Turns } from "./turns.ts";
+import { type Turn, Turns } from "@rollcall/core";
 
 /** One watch's turn to poll. */
 export class Poll {

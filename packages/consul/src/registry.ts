@@ -6,6 +6,7 @@ import {
   type Env,
   InvalidOptionError,
   type Registry,
+  Turns,
   bounded,
   checkOptions,
   checkThat,
@@ -22,7 +23,6 @@ import { plainGet } from "./plain-get.ts";
 import { Polls } from "./polls.ts";
 import { type Background, consulSink } from "./sink.ts";
 import { type ConsulSourceOptions, consulSource } from "./source.ts";
-import { Turns } from "./turns.ts";
 
 /** How an `https://` URL is connected to; each means what it means in `node:tls`: contents, not names of files. */
 export interface ConsulTlsOptions {

@@ -187,37 +187,16 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
   }
 
   async next(): Promise<Step> {
-    const source = this.#source;
-    const signal = this.#signal;
-    const { env, polls } = source.options;
-    if (this.#state === "over" || signal.aborted) return this.return();
-    if (this.#state === "new") polls.join();
+    const { pace, options } = this.#source;
+    if (this.#state === "over" || this.#signal.aborted) return this.return();
+    if (this.#state === "new") options.polls.join();
     this.#state = "joined";
     try {
-      if (this.#index === 0n && this.#known !== undefined) await sleep(env, BLIND_INTERVAL_MS, signal);
-      await (this.#newsMs > 0 ? source.newsPace.pay(this.#newsMs, signal) : source.pace.pay(POLL_INTERVAL_MS, signal));
-      const poll = await polls.take(this.#index > 0n ? source.options.waitMs : 0, signal);
-      const { headers, body } = await source.ask(this.#index, poll, signal);
-      const startedMs = env.now();
-      const said = source.checked(headers, await this.#reader.read(body, signal));
-      const tookMs = env.now() - startedMs;
-      const before = this.#known;
-      // The objects of before, if they say the same: core holds them anyway.
-      const instances = before !== undefined && sameInstances(before, said) ? before : said;
-      const isWell = env.now() - source.lostMs > ILL_MS;
-      const isNews = isWell && before !== undefined && instances !== before;
-      this.#newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
-      const isEmpty = instances.length === 0;
-      if (isEmpty && !source.believedEmpty) await source.refuseToGuess(signal);
-      const index = indexOf(headers);
-      const isReset = index < this.#index;
-      const isUnsettled = before !== undefined && before.length > 0 && env.now() - source.lostMs < UNSETTLED_MS;
-      if (isEmpty && (isReset || isUnsettled)) return await this.return();
-      source.believedEmpty = isEmpty;
-      this.#index = index;
-      this.#known = instances;
-      if (isReset) this.#end(); // what came with it is good news all the same
-      return { done: false, value: instances };
+      if (this.#index === 0n && this.#known !== undefined) await sleep(options.env, BLIND_INTERVAL_MS, this.#signal);
+      if (this.#newsMs > 0) await this.#source.newsPace.pay(this.#newsMs, this.#signal);
+      else await pace.pay(POLL_INTERVAL_MS, this.#signal);
+      const turn = await options.polls.take(this.#index > 0n ? options.waitMs : 0, this.#signal);
+      return await this.#hear(await this.#source.ask(this.#index, turn, this.#signal));
     } catch (error) {
       this.#end();
       throw error;
@@ -227,6 +206,32 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
   async return(): Promise<Step> {
     this.#end();
     return { done: true, value: undefined };
+  }
+
+  /** What an answer means for this watch. */
+  async #hear({ headers, body }: ConsulAnswer): Promise<Step> {
+    const source = this.#source;
+    const { env } = source.options;
+    const startedMs = env.now();
+    const said = source.checked(headers, await this.#reader.read(body, this.#signal));
+    const tookMs = env.now() - startedMs;
+    const before = this.#known;
+    // The objects of before, if they say the same: core holds them anyway.
+    const instances = before !== undefined && sameInstances(before, said) ? before : said;
+    const isWell = env.now() - source.lostMs > ILL_MS;
+    const isNews = isWell && before !== undefined && instances !== before;
+    this.#newsMs = isNews ? Math.max(NEWS_INTERVAL_MS, tookMs / NEWS_SHARE) : 0;
+    const isEmpty = instances.length === 0;
+    if (isEmpty && !source.believedEmpty) await source.refuseToGuess(this.#signal);
+    const index = indexOf(headers);
+    const isReset = index < this.#index;
+    const isUnsettled = before !== undefined && before.length > 0 && env.now() - source.lostMs < UNSETTLED_MS;
+    if (isEmpty && (isReset || isUnsettled)) return this.return();
+    source.believedEmpty = isEmpty;
+    this.#index = index;
+    this.#known = instances;
+    if (isReset) this.#end(); // what came with it is good news all the same
+    return { done: false, value: instances };
   }
 
   #end(): void {

@@ -84,6 +84,7 @@ export {
   serversOf,
 } from "./servers.ts";
 export { Agenda, type Appointment } from "./agenda.ts";
+export { type Turn, Turns } from "./turns.ts";
 export { Connection } from "./connection.ts";
 export { Session, type SessionOptions } from "./session.ts";
 export { decodeRecord, parseRecord } from "./record.ts";

@@ -1,4 +1,4 @@
-import { Agenda, Connection, messageOf } from "@rollcall/core";
+import { Agenda, Connection, Turns, messageOf } from "@rollcall/core";
 import { EtcdError } from "./etcd-error.ts";
 import { type Dialled, EtcdSession, type EtcdSessionOptions } from "./session.ts";
 
@@ -13,6 +13,9 @@ export interface EtcdConnectionOptions extends EtcdSessionOptions {
 const STAGGER_MS = 250;
 /** When all have been called: how long before the first is called again, for a way that was blocked may be free now. */
 const REDIAL_MS = 1_000;
+/** How many lists are asked for at a time. What is gained by more is lost in memory that a process hardly gives back. */
+const MAX_LISTS = 32;
+
 /**
  * The way to etcd. All hosts are called, one shortly after the other, and the first that answers is taken, so that a
  * silent host costs a moment; the next time another host comes first.
@@ -20,6 +23,8 @@ const REDIAL_MS = 1_000;
 export class EtcdConnection extends Connection<EtcdSession> {
   /** For what its users have to do later. */
   readonly agenda: Agenda;
+  /** For lists: a thousand services that are watched at once shall not ask for all of theirs in one moment. */
+  readonly lists = new Turns(MAX_LISTS);
   readonly #options: EtcdConnectionOptions;
   /** Connections that are being made, and that were thrown away, until it is over. */
   readonly #beginning = new Set<Promise<unknown>>();

@@ -173,12 +173,11 @@ class ServiceWatch implements AsyncIterableIterator<readonly Instance[], undefin
   }
 
   async #list(session: EtcdSession): Promise<void> {
-    const { range, query } = this.#source;
-    const { header, kvs } = await session.call(
-      `listing service "${query.service}"`,
-      (api, call) => api.kv.range(range, call),
-      this.#signal,
-    );
+    const { range, query, connection } = this.#source;
+    const turn = await connection.lists.take(this.#signal);
+    const { header, kvs } = await session
+      .call(`listing service "${query.service}"`, (api, call) => api.kv.range(range, call), this.#signal)
+      .finally(() => turn.end());
     const revision = BigInt(header.revision);
     this.#isDue = false;
     // Not the etcd that was read before.
