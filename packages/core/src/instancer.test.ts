@@ -81,6 +81,25 @@ describe("starting and stopping the watch", () => {
     expect([source.watches, source.active, source.aborted, clock.pending]).toEqual([1, 0, 1, 0]);
   });
 
+  it("works behind an object that inherits from it, and a proxy, and without it", async () => {
+    const { source, clock, instancer } = await live();
+    const seen: string[] = [];
+    const { subscribe } = instancer;
+    const heir = Object.create(instancer) as Instancer;
+    const proxy = new Proxy(instancer, {});
+    subscribe(() => seen.push("subscribe"));
+    for (const each of [heir, proxy]) each.subscribe(() => seen.push(`${brief(each)} of ${each.service}`));
+    source.yield([b]);
+    await clock.advance(0);
+    expect(seen).toEqual(["subscribe", "2 live b of lorem", "2 live b of lorem"]);
+    await heir.close();
+    expect(() => proxy.subscribe(ignore)).toThrow("is closed");
+    await Promise.all([proxy.close(), instancer.close()]);
+    source.yield([a]);
+    await clock.advance(0);
+    expect([seen.length, source.active, clock.pending]).toEqual([3, 0, 0]);
+  });
+
   it("takes a listener that leaves twice for one that left once", async () => {
     const { source, clock, listen } = scripted();
     const [first] = [listen(), listen()];

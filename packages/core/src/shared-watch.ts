@@ -84,28 +84,32 @@ export class SharedWatch {
 class SharedInstancer implements Instancer {
   readonly #shared: SharedWatch;
   #closing: Closable | undefined;
+  /** For where `this` is another: an object that inherits from an instancer, or stands before it, is one too. */
+  protected readonly self = this;
 
   constructor(shared: SharedWatch) {
     this.#shared = shared;
   }
 
   get service(): string {
-    return this.#shared.service;
+    return this.self.#shared.service;
   }
 
   get snapshot(): Snapshot {
-    return this.#shared.snapshot;
+    return this.self.#shared.snapshot;
   }
 
-  subscribe(onChange: () => void): () => void {
+  /** No method, for some take it along without its instancer. */
+  readonly subscribe = (onChange: () => void): (() => void) => {
     if (this.#closing !== undefined) throw new ClosedError(`the instancer of service "${this.service}"`);
     const listener = this.#shared.add(onChange, this);
     return () => this.#shared.remove(listener);
-  }
+  };
 
   close(): Promise<void> {
-    this.#closing ??= closable(async () => this.#shared.release(this));
-    return this.#closing.close();
+    const { self } = this;
+    self.#closing ??= closable(async () => self.#shared.release(self));
+    return self.#closing.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
