@@ -91,7 +91,7 @@ class DispatchExchange extends PoolExchange<RelayedAnswer> {
     this.transferOf()?.abort(reason);
   }
 
-  protected override handler(attempt: Attempt, receiver: Receiver<RelayedAnswer>): RelayedAnswer {
+  protected override handler(_: string, attempt: Attempt, receiver: Receiver<RelayedAnswer>): RelayedAnswer {
     return new RelayedAnswer(this.#relay, this.#rules.failureStatuses, attempt, receiver);
   }
 

@@ -33,11 +33,11 @@ export abstract class PoolExchange<A extends Answer> extends Exchange<InstancePo
   }
 
   /** Makes the handler that makes an answer of what arrives. */
-  protected abstract handler(attempt: Attempt, receiver: Receiver<A>): Dispatcher.DispatchHandler;
+  protected abstract handler(method: string, attempt: Attempt, receiver: Receiver<A>): Dispatcher.DispatchHandler;
 
   protected override send(pool: InstancePool, attempt: Attempt, receiver: Receiver<A>): void {
     const heard = this.hedge ? this.#enter(attempt.number, receiver) : receiver;
-    const transfer = new Transfer(this.handler(attempt, heard));
+    const transfer = new Transfer(this.handler(this.#request.method, attempt, heard));
     this.#transfer = transfer;
     this.#rivals?.set(attempt.number, transfer);
     const chain = this.chainHeaders();

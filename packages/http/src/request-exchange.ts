@@ -73,24 +73,12 @@ export function requestBalanced(rules: RequestRules, path: string, options: Requ
     headersTimeout: options.headersTimeoutMs ?? null,
     bodyTimeout: options.bodyTimeoutMs ?? null,
   };
-  return new RequestExchange(rules, options, request, content).run();
+  return new RequestExchange(rules, options, options.signal, request, content).run();
 }
 
 class RequestExchange extends PoolExchange<HttpResponse> {
-  readonly #method: string;
-
-  constructor(
-    rules: RequestRules,
-    options: RequestOptions,
-    request: Dispatcher.DispatchOptions,
-    body: ReturnType<typeof prepareBody>["content"],
-  ) {
-    super(rules, options, options.signal, request, body);
-    this.#method = request.method;
-  }
-
-  protected override handler(attempt: Attempt, receiver: Receiver<HttpResponse>): ReceivedAnswer {
-    return new ReceivedAnswer(this.#method, attempt, receiver);
+  protected override handler(method: string, attempt: Attempt, receiver: Receiver<HttpResponse>): ReceivedAnswer {
+    return new ReceivedAnswer(method, attempt, receiver);
   }
 
   protected override drop(answer: HttpResponse): void {
