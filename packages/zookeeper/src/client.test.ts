@@ -1,6 +1,7 @@
 import { type InstanceInit, createInstance } from "@rollcall/core";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { anyInstance } from "../../testing/test/any-instance.ts";
 import { decodeNode, encodeInstance, folderOf, nodeName } from "./client.ts";
 
 const decode = (text: string, name = "a", service = "lorem") => decodeNode(service, name, Buffer.from(text));
@@ -27,26 +28,8 @@ describe("the names of nodes", () => {
 
 describe("a record of ours", () => {
   it("comes back as it was, whatever it is", () => {
-    const text = fc.string({ unit: "grapheme" });
-    const name = text.filter((each) => each.trim() !== "");
-    const init = fc.record(
-      {
-        service: name,
-        host: fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6()),
-        port: fc.integer({ min: 1, max: 65_535 }),
-        id: name,
-        weight: fc.double({ min: 0, max: 1e6, noNaN: true }).map((weight) => weight + 0), // JSON knows no -0
-        zone: text,
-        tags: fc.array(text),
-        metadata: fc.dictionary(
-          text.filter((key) => key !== "__proto__"),
-          text,
-        ),
-      },
-      { requiredKeys: ["service", "host", "port"] },
-    );
     fc.assert(
-      fc.property(init, (given: InstanceInit) => {
+      fc.property(anyInstance(), (given: InstanceInit) => {
         const instance = createInstance(given);
         expect(decodeNode(instance.service, "any", encodeInstance(instance))).toEqual(instance);
       }),
