@@ -1,4 +1,5 @@
 import type { Env } from "./env.ts";
+import { firstPlace } from "./first-place.ts";
 
 /** Something that is to be done at a time. The agenda writes `dueMs`, and nobody else does. */
 export interface Appointment {
@@ -24,14 +25,8 @@ export class Agenda {
   /** Calls `keep` after `delayMs`. Nobody is there twice. */
   enter(appointment: Appointment, delayMs: number): void {
     const dueMs = (appointment.dueMs = this.#env.now() + delayMs);
-    let low = 0;
-    let high = this.#waiting.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#waiting[middle] as Appointment).dueMs > dueMs) low = middle + 1;
-      else high = middle;
-    }
-    this.#waiting.splice(low, 0, appointment);
+    const place = firstPlace(this.#waiting, (other) => other.dueMs > dueMs);
+    this.#waiting.splice(place, 0, appointment);
     if (this.#waiting.at(-1) === appointment) this.#arm();
   }
 

@@ -71,6 +71,7 @@ export { type NormalizedQuery, QUERY_CHECKS, type RegistryParts, createRegistry 
 export { type Backoff, RETRY_BACKOFF, fullJitter } from "./backoff.ts";
 export { type Bounds, bounded } from "./bounded.ts";
 export type { Scope } from "./bounded-work.ts";
+export { firstPlace } from "./first-place.ts";
 export { untilAborted } from "./abort.ts";
 export { type Ends, OPEN_CALL, type OpenAttempt, type OpenClient, TOLD } from "./open-call.ts";
 export { closable } from "./lifecycle.ts";

@@ -1,4 +1,5 @@
 import { difference } from "./difference.ts";
+import { firstPlace } from "./first-place.ts";
 import { type Instance, address, asInstance, sameInstance } from "./instance.ts";
 
 /**
@@ -104,15 +105,7 @@ function inOrder(instances: readonly Instance[]): Instance[] {
 /** Where an instance is in a list in order, or would be. */
 function placeOf(wanted: Instance, instances: readonly Instance[]): number {
   const at = address(wanted);
-  let low = 0;
-  let high = instances.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const other = instances[middle] as Instance;
-    if ((byCodeUnits(address(other), at) || byCodeUnits(other.id, wanted.id)) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return firstPlace(instances, (other) => (byCodeUnits(address(other), at) || byCodeUnits(other.id, wanted.id)) < 0);
 }
 
 function byCodeUnits(a: string, b: string): number {

@@ -1,4 +1,4 @@
-import { type Instance, type Reading, noneUsable } from "@rollcall/core";
+import { type Instance, type Reading, firstPlace, noneUsable } from "@rollcall/core";
 import { EtcdError } from "./etcd-error.ts";
 
 /**
@@ -60,13 +60,6 @@ export class EntrySet {
 
   /** Where the key is, or would be. */
   #placeOf(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#keys[middle] as string) < key) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstPlace(this.#keys, (other) => other < key);
   }
 }
